@@ -1,0 +1,1 @@
+"""Lowering ONNX: one interpreter, one set of operators, a module of primitives for each target."""

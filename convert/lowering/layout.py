@@ -1,0 +1,206 @@
+"""How storage orders pass through operators, for targets that store images channels-last.
+
+Each lowered value remembers the permutation between its stored and its logical axes (`Value.perm`). A policy sees a
+`Call` before its tensors are made: it chooses the order in which each input is wanted, rewrites attributes that name
+axes, and says in which order the outputs come out. An operator without a policy gets logical order. A layout is never
+guessed from sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xport.convert.lowering.values import Perm, Value, channels_last, identity
+
+
+@dataclass
+class Call:
+    """One node about to be lowered.
+
+    Attributes:
+        values: Its inputs; None for an omitted one.
+        ranks: Their ranks; None where unknown or omitted.
+        attributes: Its attributes with defaults filled in; a policy may rewrite them.
+        perms: The storage order wanted for each input; None for the logical one.
+        out_perms: The storage order of the outputs: one for all, or one each.
+        replaced: Inputs whose content a policy rewrote, by position.
+    """
+
+    values: list[Value | None]
+    ranks: list[int | None]
+    attributes: dict[str, Any]
+    perms: list[Perm | None] = field(default_factory=list)
+    out_perms: Perm | list[Perm | None] | None = None
+    replaced: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def out_perm(self, index: int) -> Perm | None:
+        """The storage order of one output."""
+        perm = self.out_perms[index] if isinstance(self.out_perms, list) else self.out_perms
+        return identity(perm)
+
+
+def spatial(call: Call) -> None:
+    """Convolutions, pools, batch normalisation: input 0 and the outputs are channels-last."""
+    rank = call.ranks[0]
+    if rank is not None and rank >= 3:
+        call.perms[0] = call.out_perms = channels_last(rank)
+
+
+def spatial_all(call: Call) -> None:
+    """Like `spatial`, for operators whose every input of the same rank is an image."""
+    spatial(call)
+    for i, rank in enumerate(call.ranks):
+        if rank == call.ranks[0]:
+            call.perms[i] = call.perms[0]
+
+
+def _dominant(call: Call) -> Perm | None:
+    """The order most inputs of the highest rank are stored in; the first wins a draw."""
+    rank = max((r for r in call.ranks if r is not None), default=0)
+    orders = [
+        v.perm
+        for v, r in zip(call.values, call.ranks, strict=True)
+        if v is not None and r == rank and v.tensor is not None
+    ]
+    return max(orders, key=lambda o: (orders.count(o), o is not None), default=None)
+
+
+def elementwise(call: Call) -> None:
+    """Broadcasting operators: every input is brought to one storage order, which the output keeps.
+
+    Inputs of lower rank count as if padded with leading ones; the interpreter aligns them when it makes the tensors.
+    """
+    if any(r is None for r, v in zip(call.ranks, call.values, strict=True) if v is not None):
+        return
+    perm = identity(_dominant(call))
+    if perm is not None:
+        call.perms = [perm if v is not None else None for v in call.values]
+        call.out_perms = perm
+
+
+def _stored_axis(axis: int, perm: Perm) -> int:
+    """Where a logical axis is stored."""
+    return perm.index(axis % len(perm))
+
+
+def along_axis(call: Call) -> None:
+    """Operators with one ``axis`` whose output has the input's axes: softmax, concat, split, cumsum…"""
+    perm = _first_perm(call)
+    if perm is None:
+        return
+    call.perms = [perm if r == len(perm) else None for r in call.ranks]
+    call.attributes["axis"] = _stored_axis(int(call.attributes["axis"]), perm)
+    call.out_perms = perm
+
+
+def _first_perm(call: Call) -> Perm | None:
+    """The order of the first input; of the dominant one if there are several."""
+    perm = identity(_dominant(call))
+    return perm if perm is not None and call.ranks[0] == len(perm) else None
+
+
+def reduced_perm(perm: Perm, axes: Sequence[int]) -> Perm:
+    """The order that is left when logical axes are removed."""
+    gone = {a % len(perm) for a in axes}
+    kept = sorted(set(range(len(perm))) - gone)
+    return tuple(kept.index(p) for p in perm if p not in gone)
+
+
+def reduction(call: Call) -> None:
+    """Reductions: ``axes`` as an attribute or as input 1, ``keepdims``."""
+    perm = _first_perm(call)
+    if perm is None:
+        return
+    axes = _axes(call)
+    if axes is None:
+        return
+    all_axes = not len(axes) and not call.attributes.get("noop_with_empty_axes", 0)
+    stored = [_stored_axis(int(a), perm) for a in axes]
+    _set_axes(call, stored)
+    call.perms[0] = perm
+    keep = bool(call.attributes.get("keepdims", 1))
+    call.out_perms = perm if keep else reduced_perm(perm, range(len(perm)) if all_axes else axes)
+
+
+def arg_reduction(call: Call) -> None:
+    """ArgMax and ArgMin: one ``axis``, ``keepdims``."""
+    perm = _first_perm(call)
+    if perm is None:
+        return
+    axis = int(call.attributes["axis"])
+    call.attributes["axis"] = _stored_axis(axis, perm)
+    call.perms[0] = perm
+    call.out_perms = perm if call.attributes.get("keepdims", 1) else reduced_perm(perm, [axis])
+
+
+def _axes(call: Call) -> list[int] | None:
+    """The node's axes; [] if it names none, None if they are not known while converting."""
+    if len(call.values) > 1 and (value := call.values[1]) is not None:
+        array = value.static()
+        return None if array is None else [int(a) for a in array.reshape(-1)]
+    axes = call.attributes.get("axes")
+    return [] if axes is None else [int(a) for a in axes]
+
+
+def _set_axes(call: Call, axes: Sequence[int]) -> None:
+    if len(call.values) > 1 and call.values[1] is not None:
+        call.replaced[1] = np.array(axes, dtype=np.int64)
+    elif call.attributes.get("axes") is not None:
+        call.attributes["axes"] = list(axes)
+
+
+def squeeze(call: Call) -> None:
+    """Squeeze with known axes: the removed axes leave the order."""
+    perm = _first_perm(call)
+    axes = _axes(call)
+    if perm is None or not axes:
+        return
+    _set_axes(call, [_stored_axis(a, perm) for a in axes])
+    call.perms[0] = perm
+    call.out_perms = reduced_perm(perm, axes)
+
+
+def pad(call: Call) -> None:
+    """Pad with known pads and all axes: the pads follow the stored axes."""
+    perm = _first_perm(call)
+    if perm is None:
+        return
+    if len(call.values) > 3 and call.values[3] is not None:
+        return  # named axes: rare, take the logical order
+    rank = len(perm)
+    value = call.values[1] if len(call.values) > 1 else None
+    pads = value.static() if value is not None else call.attributes.get("pads")
+    if pads is None:
+        return
+    begins, ends = list(pads[:rank]), list(pads[rank:])
+    stored = [int(begins[p]) for p in perm] + [int(ends[p]) for p in perm]
+    if value is not None:
+        call.replaced[1] = np.array(stored, dtype=np.int64)
+    else:
+        call.attributes["pads"] = stored
+    call.perms[0] = call.out_perms = perm
+
+
+def slices(call: Call) -> None:
+    """Slice (opset 10 and newer): ``axes`` is input 3; missing axes mean the first ones."""
+    perm = _first_perm(call)
+    if perm is None or len(call.values) < 3:
+        return
+    given = call.values[3] if len(call.values) > 3 else None
+    if given is not None:
+        array = given.static()
+        if array is None:
+            return
+        axes = [int(a) for a in array.reshape(-1)]
+    else:
+        starts = call.values[1]
+        known = starts.static() if starts is not None else None
+        if known is None:
+            return
+        axes = list(range(known.size))
+    call.replaced[3] = np.array([_stored_axis(a, perm) for a in axes], dtype=np.int64)
+    call.perms[0] = call.out_perms = perm

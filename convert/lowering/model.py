@@ -1,0 +1,166 @@
+"""ONNX models, opened and made ready for lowering."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from xport.convert.lowering import registry
+from xport.errors import UnreadableModelError, UnsupportedError
+
+
+def load(path: Path) -> ir.Model:
+    """Open a model; weights in external files stay memory-mapped.
+
+    Args:
+        path: The ``.onnx`` file.
+
+    Returns:
+        The model, with shapes inferred anew from its inputs.
+
+    Raises:
+        UnreadableModelError: If it is no ONNX model, or its external data lies outside its folder or is missing.
+    """
+    try:
+        model = ir.load(path)
+    except Exception as error:  # protobuf, onnx_ir and the OS each have their own
+        raise UnreadableModelError(
+            f"{path} is not a readable ONNX model: {error}.", "It may be truncated; copy or export it again."
+        ) from error
+    check_external_data(model, Path(path).resolve().parent)
+    return model
+
+
+def check_external_data(model: ir.Model, folder: Path) -> None:
+    """Refuse external data outside the model's own folder: absolute paths, ``..`` and links that lead out.
+
+    Raises:
+        UnreadableModelError: Naming the tensor and the location.
+    """
+    for tensor in _external_tensors(model):
+        location = os.fspath(tensor.location)
+        target = (folder / location).resolve()
+        fix = "External data must lie in the model's folder; move it there, or save the model in one file."
+        if os.path.isabs(location) or not target.is_relative_to(folder):
+            raise UnreadableModelError(f"Tensor {tensor.name!r} keeps its data outside: {location!r}.", fix)
+        if not target.is_file():
+            raise UnreadableModelError(f"Tensor {tensor.name!r} keeps its data in {location!r}, which is missing.", fix)
+        end = (tensor.offset or 0) + (tensor.length or 0)
+        if target.stat().st_size < end:
+            raise UnreadableModelError(
+                f"{location!r} ends before the data of tensor {tensor.name!r}.", "Copy the file again."
+            )
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+    for node in walk(model.graph):
+        for attribute in node.attributes.values():
+            if not attribute.is_ref() and isinstance(attribute.value, ir.ExternalTensor):
+                yield attribute.value
+
+
+def infer_shapes(model: ir.Model) -> ir.Model:
+    """Infer shapes with symbolic dimensions; what cannot be inferred stays unknown."""
+    return ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
+
+
+def walk(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """Every node of a graph and of the graphs in its nodes' attributes, outer ones first."""
+    yield from ir.traversal.RecursiveGraphIterator(graph)
+
+
+def function_body(node: ir.Node, model: ir.Model, version: int) -> ir.Function | None:
+    """The body of an operator that is a function: the model's own, or the one its schema defines.
+
+    Args:
+        node: The node.
+        model: The model it stands in.
+        version: The opset version imported for the node's domain.
+
+    Returns:
+        The body, or None if the operator is no function.
+    """
+    key = (node.domain, node.op_type, node.overload)
+    if key in model.functions:
+        return model.functions[key]
+    try:
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+    except onnx.defs.SchemaError:
+        return None
+    proto = _schema_body(schema, node, version)
+    return None if proto is None else ir.from_proto(proto)
+
+
+def _schema_body(schema: onnx.defs.OpSchema, node: ir.Node, version: int) -> onnx.FunctionProto | None:
+    if schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= version]
+        data = schema.get_function_with_opset_version(max(versions)) if versions else None
+        return onnx.FunctionProto.FromString(data) if data else None
+    if not schema.has_context_dependent_function:
+        return None
+    versions = [v for v in schema.context_dependent_function_opset_versions if v <= version]
+    types = [onnx.TypeProto() if v is None else _type_proto(v) for v in node.inputs]
+    if not versions:
+        return None
+    data = schema.get_context_dependent_function_with_opset_version(
+        max(versions), ir.to_proto(node).SerializeToString(), [t.SerializeToString() for t in types]
+    )
+    return onnx.FunctionProto.FromString(data) if data else None
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    info = ir.to_proto(value)
+    return info.type
+
+
+def check_operators(model: ir.Model, target: str) -> None:
+    """Name every operator that a target lacks, all at once, before work begins.
+
+    Args:
+        model: The model.
+        target: ``tensorflow`` or ``torch``.
+
+    Raises:
+        UnsupportedError: Listing each missing operator with the nodes that use it.
+    """
+    missing: dict[str, list[str]] = {}
+    _collect_missing(model, model.graph, dict(model.opset_imports), target, missing, set())
+    if missing:
+        rows = [
+            f"  {name}: {len(nodes)} node(s), {', '.join(nodes[:3])}{', …' if len(nodes) > 3 else ''}"
+            for name, nodes in sorted(missing.items())
+        ]
+        raise UnsupportedError(
+            f"Operators that xport cannot lower to {target}:\n" + "\n".join(rows),
+            "Replace them in the source model; see docs/operators.md for what is supported.",
+        )
+
+
+def _collect_missing(
+    model: ir.Model,
+    graph: ir.Graph | ir.Function,
+    opsets: dict[str, int],
+    target: str,
+    missing: dict[str, list[str]],
+    active: set[tuple[str, str]],
+) -> None:
+    for node in walk(graph):
+        version = opsets.get(node.domain, 1)
+        if registry.find(node.domain, node.op_type, version, target) is not None:
+            continue
+        body = function_body(node, model, version)
+        key = (node.domain, node.op_type)
+        if body is not None and key not in active:
+            _collect_missing(model, body, {**opsets, **body.opset_imports}, target, missing, active | {key})
+            continue
+        label = f"{node.domain + '.' if node.domain else ''}{node.op_type} (opset {version})"
+        missing.setdefault(label, []).append(node.name or "unnamed node")

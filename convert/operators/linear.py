@@ -1,0 +1,55 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xport.convert.lowering.interpreter import Context
+from xport.convert.lowering.registry import RawValue, Tensor, Weight, op
+from xport.convert.lowering.values import Value
+
+
+@op("MatMul", since=1)
+def matmul(xp: Any, a: RawValue, b: Weight, *, context: Context) -> Any:
+    """numpy's matmul."""
+    rows, b = _rows(xp, a, b, context)
+    return xp.matmul(rows, xp.as_tensor(b, context.node.inputs[1].name))
+
+
+@op("Gemm", since=7)
+def gemm(
+    xp: Any,
+    a: RawValue,
+    b: Weight,
+    c: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803
+    transB: int = 0,  # noqa: N803
+    context: Context,
+) -> Any:
+    """``alpha * A @ B + beta * C``, either matrix transposed on request."""
+    if transB and isinstance(b, np.ndarray):
+        b = np.ascontiguousarray(b.T)
+        transB = 0  # noqa: N806
+    if transA or transB:
+        rows = context.tensor(a)
+    else:
+        rows, b = _rows(xp, a, b, context)
+    weight = xp.as_tensor(b, context.node.inputs[1].name)
+    return xp.gemm(rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB))
+
+
+def _rows(xp: Any, a: Value, b: Any, context: Context) -> tuple[Any, Any]:
+    """The left operand; if it flattens an image stored channels-last, the order goes into the known weight."""
+    image = a.flattened
+    if image is None or image.perm is None or not isinstance(b, np.ndarray) or b.ndim != 2:
+        return context.tensor(a), b
+    stored = xp.shape(image.tensor)
+    sizes = [stored[image.perm.index(axis)] for axis in range(len(stored))]
+    columns = np.arange(b.shape[0]).reshape(sizes[1:])
+    order = columns.transpose([axis - 1 for axis in image.perm[1:]]).reshape(-1)
+    return xp.reshape(image.tensor, [stored[0], b.shape[0]]), np.ascontiguousarray(b[order])

@@ -1,0 +1,147 @@
+"""Operators that rearrange or make tensors without computing on their elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xport.convert.lowering import layout
+from xport.convert.lowering.interpreter import Context
+from xport.convert.lowering.registry import RawValue, Sizes, Static, Tensor, op
+from xport.convert.lowering.values import Value, identity
+
+
+@op("Constant")
+def constant(
+    xp: Any,
+    *,
+    value: np.ndarray | None = None,
+    value_float: float | None = None,
+    value_floats: list[float] | None = None,
+    value_int: int | None = None,
+    value_ints: list[int] | None = None,
+    value_string: str | None = None,
+    value_strings: list[str] | None = None,
+) -> Any:
+    """A constant in the graph."""
+    forms = (
+        (value, None),
+        (value_float, np.float32),
+        (value_floats, np.float32),
+        (value_int, np.int64),
+        (value_ints, np.int64),
+        (value_string, object),
+        (value_strings, object),
+    )
+    content, dtype = next((v, d) for v, d in forms if v is not None)
+    return content if dtype is None else np.array(content, dtype=dtype)
+
+
+@op("Identity")
+def identity_op(xp: Any, x: RawValue) -> Value:
+    """The value itself, in whatever order it is stored."""
+    return x
+
+
+@op("Transpose", target="tensorflow")
+def transpose_lazily(xp: Any, x: RawValue, *, perm: list[int] | None = None, context: Context) -> Any:
+    """Note the new order; somebody who needs it materialised will pay for it."""
+    if x.tensor is None:
+        tensor = context.tensor(x)
+        return xp.transpose(tensor, perm or list(reversed(range(xp.rank(tensor)))))
+    order = perm if perm is not None else list(reversed(range(xp.rank(x.tensor))))
+    stored = x.perm or tuple(range(len(order)))
+    # Logical axis j of the result is logical axis order[j] of x.
+    moved = tuple(order.index(axis) for axis in stored)
+    dims = None if x.dims is None else tuple(x.dims[axis] for axis in order)
+    return Value(context.node.outputs[0].name or "", tensor=x.tensor, perm=identity(moved), dims=dims)
+
+
+@op("Transpose", target="torch")
+def transpose(xp: Any, x: Tensor, *, perm: list[int] | None = None) -> Any:
+    """Permute the axes; reverse them if no order is given."""
+    return xp.transpose(x, perm if perm is not None else list(reversed(range(xp.rank(x)))))
+
+
+@op("Reshape", since=5)
+def reshape(xp: Any, x: RawValue, shape: Sizes, *, allowzero: int = 0, context: Context) -> Any:
+    """Reshape; 0 copies a size unless ``allowzero``, -1 is inferred."""
+    if context.interpreter.is_row_flatten(x, shape):
+        return Value(context.node.outputs[0].name or "", flattened=x)
+    tensor = context.tensor(x)
+    sizes = xp.shape(tensor)
+    wanted = [sizes[i] if _is_zero(s) and not allowzero else s for i, s in enumerate(shape)]
+    return xp.reshape(tensor, wanted)
+
+
+def _is_zero(size: Any) -> bool:
+    return isinstance(size, (int, np.integer)) and int(size) == 0
+
+
+@op("Flatten", since=1)
+def flatten(xp: Any, x: RawValue, *, axis: int = 1, context: Context) -> Any:
+    """Flatten to a matrix: axes before ``axis`` become rows, the others columns."""
+    rank = context.interpreter.rank(x)
+    if axis == 1 and context.interpreter.is_row_flatten(x, None):
+        return Value(context.node.outputs[0].name or "", flattened=x)
+    tensor = context.tensor(x)
+    sizes = xp.shape(tensor)
+    split = axis % rank if axis < 0 and rank else axis
+    return xp.reshape(tensor, [xp.product(sizes[:split]), xp.product(sizes[split:])])
+
+
+@op("Squeeze", since=13, layout=layout.squeeze)
+def squeeze(xp: Any, x: Tensor, axes: Static | None = None) -> Any:
+    """Remove axes of size one."""
+    return _squeeze(xp, x, None if axes is None else axes.reshape(-1).tolist())
+
+
+@op("Squeeze", since=1, until=12, layout=layout.squeeze)
+def squeeze_1(xp: Any, x: Tensor, *, axes: list[int] | None = None) -> Any:
+    """The older form, with axes as an attribute."""
+    return _squeeze(xp, x, axes)
+
+
+def _squeeze(xp: Any, x: Any, axes: list[int] | None) -> Any:
+    sizes = xp.shape(x)
+    gone = {a % len(sizes) for a in axes} if axes is not None else {i for i, s in enumerate(sizes) if xp.is_one(s)}
+    return xp.reshape(x, [s for i, s in enumerate(sizes) if i not in gone])
+
+
+@op("Unsqueeze", since=13)
+def unsqueeze(xp: Any, x: Tensor, axes: Static) -> Any:
+    """Insert axes of size one."""
+    return _unsqueeze(xp, x, axes.reshape(-1).tolist())
+
+
+@op("Unsqueeze", since=1, until=12)
+def unsqueeze_1(xp: Any, x: Tensor, *, axes: list[int]) -> Any:
+    """The older form, with axes as an attribute."""
+    return _unsqueeze(xp, x, axes)
+
+
+def _unsqueeze(xp: Any, x: Any, axes: list[int]) -> Any:
+    sizes = xp.shape(x)
+    rank = len(sizes) + len(axes)
+    for axis in sorted(a % rank for a in axes):
+        sizes.insert(axis, 1)
+    return xp.reshape(x, sizes)
+
+
+@op("Concat", since=4, layout=layout.along_axis)
+def concat(xp: Any, *inputs: Tensor, axis: int) -> Any:
+    """Join tensors along an axis."""
+    return xp.concat(list(inputs), axis)
+
+
+@op("Expand", since=8)
+def expand(xp: Any, x: Tensor, shape: Sizes) -> Any:
+    """Broadcast both ways: a size of one in ``shape`` keeps the input's."""
+    return xp.expand(x, shape)
+
+
+@op("ConstantOfShape", since=9)
+def constant_of_shape(xp: Any, shape: Sizes, *, value: np.ndarray | None = None) -> Any:
+    """A tensor of one value; float32 zero by default."""
+    return xp.fill(shape, np.zeros((), np.float32) if value is None else value.reshape(()))

@@ -1,0 +1,173 @@
+"""TensorFlow's side of what the interpreter needs: constants, shapes, reshapes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from xport.convert.lowering.registry import refuse
+from xport.convert.lowering.target import Target
+from xport.convert.lowering.values import Dim, HostVector, divide, product, scalar_of
+
+VARIABLE_BYTES = 1024
+"""Known arrays of at least this size become Variables, which SavedModel stores without protobuf's 2 GB limit."""
+
+
+class TfCore(Target):
+    """See `Target`; tensors are symbolic inside a `tf.function` being traced and eager under `eager`."""
+
+    name = "tensorflow"
+    channels_last = True
+    keeps_weights = False
+
+    def __init__(self, flavor: str = "") -> None:
+        self.flavor = flavor
+        self.variables: dict[str, tf.Variable] = {}
+        self._variable_of: dict[tuple[int, tuple[int, ...], bytes], tuple[Any, tf.Variable]] = {}
+        # Tensors are kept beside their names so that their ids stay theirs.
+        self._dims: dict[int, tuple[Any, list[Any]]] = {}
+        self._fresh = 0
+        self._maker = ThreadPoolExecutor(max_workers=1)
+
+    def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
+        if array.dtype == object:
+            return tf.constant(array.tolist(), dtype=tf.string, shape=array.shape)
+        if array.nbytes < VARIABLE_BYTES or tf.executing_eagerly() or array.dtype.kind not in "fiub":
+            return tf.constant(array)
+        return tf.convert_to_tensor(self._variable(array, name or "constant"))
+
+    def _variable(self, array: np.ndarray, name: str) -> tf.Variable:
+        key = (id(array), array.shape, b"")
+        if key not in self._variable_of:
+            unique = legal_name(name)
+            while unique in self.variables:
+                unique += "_"
+            # tf.function traces twice when it sees a Variable being made; another thread is out of its sight.
+            variable = self._maker.submit(tf.Variable, array, trainable=False, name=unique).result()
+            self.variables[unique] = variable
+            self._variable_of[key] = (array, variable)
+        return self._variable_of[key][1]
+
+    def numpy(self, tensor: Any) -> np.ndarray:
+        array = np.asarray(tensor.numpy())
+        return array.astype(object) if array.dtype.kind in "SU" else array
+
+    def rank(self, tensor: Any) -> int | None:
+        rank = tensor.shape.rank
+        return None if rank is None else int(rank)
+
+    def shape(self, tensor: Any) -> list[Any]:
+        if tensor.shape.rank is None:
+            raise refuse("a tensor of unknown rank", "its sizes are needed while converting")
+        known = self._dims.get(id(tensor), (None, [None] * tensor.shape.rank))[1]
+        return [
+            int(size) if size is not None else self._dim(tensor, axis, known[axis])
+            for axis, size in enumerate(tensor.shape)
+        ]
+
+    def _dim(self, tensor: Any, axis: int, known: Any) -> Dim:
+        if isinstance(known, Dim):
+            return known
+        symbol = known if isinstance(known, str) else self._anonymous()
+        dim = Dim(1, (symbol,), lambda: tf.shape(tensor)[axis])
+        self._remember(tensor)[axis] = dim
+        return dim
+
+    def _anonymous(self) -> str:
+        self._fresh += 1
+        return f"?{self._fresh}"
+
+    def _remember(self, tensor: Any) -> list[Any]:
+        entry = self._dims.setdefault(id(tensor), (tensor, [None] * (tensor.shape.rank or 0)))
+        return entry[1]
+
+    def name_dims(self, tensor: Any, dims: Sequence[Any]) -> None:
+        if not tf.is_tensor(tensor) or (tensor.shape.rank is not None and tensor.shape.rank != len(dims)):
+            return
+        if not hasattr(tensor, "numpy"):
+            tensor.set_shape([d if isinstance(d, int) else None for d in dims])
+        names = self._remember(tensor)
+        for axis, dim in enumerate(dims):
+            if names[axis] is None and not isinstance(dim, int):
+                names[axis] = dim
+
+    def dtype(self, tensor: Any) -> str:
+        return str(tensor.dtype.name)
+
+    def reshape(self, tensor: Any, sizes: Sequence[Any]) -> Any:
+        sizes = self._resolved(tensor, list(sizes))
+        dynamic = [i for i, s in enumerate(sizes) if isinstance(s, Dim)]
+        request = list(sizes)
+        if len(dynamic) == 1 and -1 not in sizes and 0 not in sizes:
+            request[dynamic[0]] = -1  # one unknown size: let the runtime find it, without computing shapes
+            dynamic = []
+        if dynamic:
+            request = self.stack(HostVector(request, dtype="int32"))
+        result = tf.reshape(tensor, request)
+        self.name_dims(result, [None if _is_minus_one(s) else s for s in sizes])
+        return result
+
+    def _resolved(self, tensor: Any, sizes: list[Any]) -> list[Any]:
+        """Replace -1 by the size it stands for, where the symbols tell."""
+        if not any(_is_minus_one(s) for s in sizes) or tensor.shape.rank is None:
+            return sizes
+        place = next(i for i, s in enumerate(sizes) if _is_minus_one(s))
+        rest = product([s for i, s in enumerate(sizes) if i != place])
+        found = divide(product(self.shape(tensor)), rest)
+        return sizes if found is None else [found if i == place else s for i, s in enumerate(sizes)]
+
+    def transpose(self, tensor: Any, order: Sequence[int]) -> Any:
+        sizes = self.shape(tensor)
+        result = tf.transpose(tensor, list(order))
+        self.name_dims(result, [sizes[axis] for axis in order])
+        return result
+
+    def stack(self, vector: HostVector) -> Any:
+        dtype = tf.dtypes.as_dtype(vector.dtype)
+        if vector.static:
+            return tf.constant(vector.array())
+        items = [tf.cast(scalar_of(i), dtype) for i in vector.items]
+        return items[0] if vector.scalar else tf.stack(items)
+
+    def unstack(self, tensor: Any, what: str) -> list[Any]:
+        if tensor.shape.rank == 0:
+            return [Dim(1, (self._anonymous(),), lambda: tf.cast(tensor, tf.int32))]
+        if tensor.shape.rank != 1 or tensor.shape[0] is None:
+            raise refuse(what, "its length must be known while converting")
+        return [
+            Dim(1, (self._anonymous(),), lambda i=i: tf.cast(tensor[i], tf.int32))  # type: ignore[misc]
+            for i in range(tensor.shape[0])
+        ]
+
+    def graph_key(self) -> Any:
+        return None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph())
+
+    def eager(self) -> contextlib.AbstractContextManager[Any]:
+        return tf.init_scope()  # type: ignore[no-any-return]
+
+    def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
+        return tf.name_scope(legal_name(name))  # type: ignore[no-any-return]
+
+    def sizes_tensor(self, sizes: Sequence[Any], dtype: str = "int32") -> Any:
+        """Sizes as a vector that TensorFlow's own operators take: a list if all are numbers, else a tensor."""
+        items = [int(s) if isinstance(s, (int, np.integer)) else s for s in sizes]
+        vector = HostVector(items, dtype=dtype)
+        return [int(i) for i in vector.items] if vector.static else self.stack(vector)
+
+
+def _is_minus_one(size: Any) -> bool:
+    return isinstance(size, (int, np.integer)) and int(size) == -1
+
+
+def legal_name(name: str) -> str:
+    """A TensorFlow node name as close as possible to an ONNX one."""
+    text = re.sub(r"[^A-Za-z0-9_.\\/-]", "_", name).strip("/")
+    return text if re.match(r"[A-Za-z0-9.]", text) else f"n{text}"
+
+

@@ -1,0 +1,106 @@
+"""PyTorch's side of what the interpreter needs: constants, shapes, reshapes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from xport.convert.lowering.registry import refuse
+from xport.convert.lowering.target import Target
+from xport.convert.lowering.values import HostVector
+from xport.signature import numpy_dtype
+
+TORCH_DTYPES = {
+    name: getattr(torch, name)
+    for name in (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128 "
+        "float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz"
+    ).split()
+}
+"""PyTorch's dtype by the signature's name; other types PyTorch does not have."""
+
+_DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
+
+
+class TorchCore(Target):
+    """See `Target`; the same code runs eagerly, under `torch.export` and under `torch.jit.trace`."""
+
+    name = "torch"
+    channels_last = False
+    keeps_weights = True
+
+    def __init__(self) -> None:
+        self.weights: dict[int, Any] = {}
+        """The registered parameter or buffer by the identity of its array."""
+        self.device = torch.device("cpu")
+
+    def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
+        registered = self.weights.get(id(array if key is None else key))
+        return registered if registered is not None else to_torch(array).to(self.device)
+
+    def numpy(self, tensor: Any) -> np.ndarray:
+        return to_numpy(tensor)
+
+    def rank(self, tensor: Any) -> int | None:
+        return int(tensor.dim())
+
+    def shape(self, tensor: Any) -> list[Any]:
+        return list(tensor.shape)
+
+    def dtype(self, tensor: Any) -> str:
+        return _DTYPE_NAMES[tensor.dtype]
+
+    def reshape(self, tensor: Any, sizes: Sequence[Any]) -> Any:
+        return tensor.reshape(list(sizes))
+
+    def transpose(self, tensor: Any, order: Sequence[int]) -> Any:
+        return tensor.permute(list(order))
+
+    def stack(self, vector: HostVector) -> Any:
+        dtype = TORCH_DTYPES[vector.dtype]
+        if vector.static:
+            return torch.tensor(vector.array().tolist(), dtype=dtype, device=self.device)
+        items = [torch.scalar_tensor(i, dtype=dtype, device=self.device) for i in vector.items]
+        return items[0] if vector.scalar else torch.stack(items)
+
+    def unstack(self, tensor: Any, what: str) -> list[Any]:
+        if tensor.dim() > 1:
+            raise refuse(what, f"a vector is expected, found rank {tensor.dim()}")
+        return [item.item() for item in tensor.reshape(-1)]
+
+    def eager(self) -> contextlib.AbstractContextManager[Any]:
+        stack = contextlib.ExitStack()
+        # Known values are computed for real even while torch.export traces with fake tensors.
+        stack.enter_context(_disable_current_modes())
+        stack.enter_context(torch.no_grad())
+        return stack
+
+
+def to_torch(array: np.ndarray) -> Any:
+    """An array as a PyTorch tensor of its own, bit for bit.
+
+    Raises:
+        UnsupportedError: If PyTorch has no such dtype.
+    """
+    name = array.dtype.name if array.dtype != object else "string"
+    if name not in TORCH_DTYPES:
+        raise refuse(f"dtype {name}", "PyTorch has no such type")
+    if array.dtype.kind == "V" or array.dtype.name not in np.sctypeDict:
+        carrier = {1: np.uint8, 2: np.int16}[array.dtype.itemsize]
+        return torch.tensor(np.ascontiguousarray(array).view(carrier)).view(TORCH_DTYPES[name])
+    return torch.tensor(np.ascontiguousarray(array).reshape(array.shape))
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """A PyTorch tensor as an array, bit for bit; bfloat16 and float8 as ml_dtypes types."""
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    name = _DTYPE_NAMES[tensor.dtype]
+    if name == "bfloat16" or name.startswith("float8"):
+        carrier = torch.int16 if name == "bfloat16" else torch.uint8
+        return np.asarray(tensor.view(carrier).numpy()).view(numpy_dtype(name))
+    return np.asarray(tensor.numpy())

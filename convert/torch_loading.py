@@ -1,0 +1,220 @@
+"""Modules out of PyTorch's files, without running code that a file carries unless the user trusts it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xport.convert.source import Source
+from xport.convert.torch_arch import build_module, importable_cwd, load_weights
+from xport.convert.torch_exported import FlatProgram, load_program
+from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError, XportError
+from xport.formats import Content
+
+_BROKEN = "It may be truncated, or saved by a newer PyTorch; copy or save it again."
+
+
+def load_module(source: Source) -> nn.Module:
+    """Load a source of the PyTorch family.
+
+    Args:
+        source: A live module, a zoo model, a state dict with its architecture, a pickled module, TorchScript, or
+            a ``torch.export`` program.
+
+    Returns:
+        A module in eval mode on the CPU that is called like the original. A live module is returned as it is,
+        after ``eval()``.
+
+    Raises:
+        UnreadableModelError: If the file is broken or holds no model.
+        UntrustedCodeError: If opening it would run code that it carries.
+        UsageError: If the architecture is missing, cannot be imported, or does not fit the weights.
+    """
+    if source.module is not None:
+        module: nn.Module = source.module
+    elif source.zoo is not None:
+        from xport.models import build
+
+        name, _, size = source.zoo.partition("@")
+        module = build(name, size="small" if size == "small" else "real").module
+    else:
+        module = _load_file(source, _path(source))
+    return _in_eval_mode(module)
+
+
+def load_exported(source: Source) -> torch.export.ExportedProgram:
+    """Load a ``torch.export`` program.
+
+    Args:
+        source: A source with a ``.pt2`` file.
+
+    Returns:
+        The program.
+
+    Raises:
+        UnreadableModelError: If the file is broken.
+        UntrustedCodeError: If opening it would run code that it carries.
+    """
+    return load_program(_path(source), trust_pickle=source.trust_pickle)
+
+
+def _path(source: Source) -> Path:
+    if source.path is None:
+        raise UsageError(f"{source.name} is not a file.", "Save it and give its path.")
+    return source.path
+
+
+def _in_eval_mode(module: nn.Module) -> nn.Module:
+    # An exported program's module has its mode built in and refuses eval().
+    if isinstance(module, FlatProgram):
+        return module
+    return module.eval()
+
+
+def _load_file(source: Source, path: Path) -> nn.Module:
+    match source.content:
+        case Content.TORCHSCRIPT:
+            return _load_torchscript(path)
+        case Content.EXPORTED:
+            return FlatProgram(load_exported(source))
+        case Content.SAFETENSORS:
+            return _load_state(source, path, _read_safetensors(path))
+        case Content.TORCH_PICKLE:
+            return _load_pickle(source, path)
+    raise UsageError(f"{path} does not belong to PyTorch; it is {source.format.value}.")
+
+
+def _load_torchscript(path: Path) -> nn.Module:
+    try:
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError, OSError, UnicodeDecodeError) as error:
+        raise UnreadableModelError(f"{path} is a broken TorchScript archive: {brief(error)}", _BROKEN) from error
+    return module
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise UnreadableModelError(f"{path} is a broken safetensors file: {brief(error)}", _BROKEN) from error
+    return tensors
+
+
+def _load_pickle(source: Source, path: Path) -> nn.Module:
+    content = _unpickle(source, path)
+    if isinstance(content, nn.Module):
+        if source.arch is not None:
+            return _load_state(source, path, content.state_dict())
+        return content
+    return _load_state(source, path, content)
+
+
+def _unpickle(source: Source, path: Path) -> Any:
+    """What the file holds; restricted to tensors and plain containers unless the user trusts it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not _holds_code(path, error):
+            raise UnreadableModelError(f"{path} is a broken pickle: {brief(error)}", _BROKEN) from error
+        if not source.trust_pickle:
+            raise _untrusted(path) from error
+    except Exception as error:
+        raise UnreadableModelError(f"{path} cannot be read: {brief(error)}", _BROKEN) from error
+    try:
+        with importable_cwd():
+            return torch.load(path, map_location="cpu", weights_only=False)
+    except XportError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise UnreadableModelError(
+            f"{path} is a pickled module whose code cannot be found: {brief(error)}",
+            "Run xport in the folder that holds the code, or save model.state_dict() and name the class: "
+            "--arch package.module:factory",
+        ) from error
+    except Exception as error:  # anything may come out of the file's own code
+        raise UnreadableModelError(f"{path} cannot be unpickled: {brief(error)}", _BROKEN) from error
+
+
+def _holds_code(path: Path, error: Exception) -> bool:
+    """Whether the restricted reader stopped at something that it must not run, as opposed to broken bytes."""
+    text = str(error)
+    if "GLOBAL" in text or "Unsupported class" in text or "was not allowed" in text:
+        return True
+    with path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+    return archive and "Unsupported operand" in text
+
+
+def _untrusted(path: Path) -> UntrustedCodeError:
+    return UntrustedCodeError(
+        f"{path} is a pickled module or holds other Python objects; opening it would run code that the file carries.",
+        "If you trust where it comes from, add --trust-pickle. Better, save the weights alone, "
+        "torch.save(model.state_dict(), 'weights.pt'), and add --arch package.module:factory.",
+    )
+
+
+def _load_state(source: Source, path: Path, content: Any) -> nn.Module:
+    state = find_state(content)
+    if state is None:
+        raise UnreadableModelError(
+            f"{path} holds no model but {_describe(content)}.",
+            "Save a model: torch.save(model.state_dict(), 'weights.pt').",
+        )
+    if source.arch is None:
+        keys = ", ".join(list(state)[:4]) + (", …" if len(state) > 4 else "")
+        raise UsageError(
+            f"{path} is a state dict of {len(state)} tensors ({keys}); the code that builds the model is needed too.",
+            f"For a class Net in model.py: xport convert {path} --arch model:Net …",
+        )
+    module = build_module(source.arch)
+    load_weights(module, state, path=path, arch=source.arch)
+    return module
+
+
+def find_state(content: Any) -> dict[str, Any] | None:
+    """The state dict in what a checkpoint holds.
+
+    Args:
+        content: A state dict, or a dict with one under a usual key (``state_dict``, ``model``, …).
+
+    Returns:
+        The state dict, or None if there is none.
+    """
+    if not isinstance(content, dict):
+        return None
+    if _is_state(content):
+        return content
+    for key in ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights"):
+        inner = content.get(key)
+        if isinstance(inner, nn.Module):
+            inner = inner.state_dict()
+        if isinstance(inner, dict) and _is_state(inner):
+            return inner
+    return None
+
+
+def _is_state(content: dict[Any, Any]) -> bool:
+    """Whether a dict is one level of tensors by name; modules may add other values under get_extra_state()."""
+    if not content or not all(isinstance(key, str) for key in content):
+        return False
+    return all(isinstance(v, torch.Tensor) or k.endswith("_extra_state") for k, v in content.items())
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, dict):
+        keys = ", ".join(map(repr, list(content)[:6]))
+        return f"a dict with the keys {keys}" if keys else "an empty dict"
+    return f"an object of type {type(content).__name__}"
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an error's text that says something, cut to a readable length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,0 +1,99 @@
+"""The proof inside an artifact: written by the gate, read by ``verify``, ``inspect`` and the runners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xport import carriers, golden
+from xport.artifact import Proof
+from xport.errors import UnreadableModelError
+from xport.formats import Format
+from xport.golden import Case
+from xport.serve import warmup
+from xport.signature import Signature
+
+SHEET_VERSION = 1
+"""Version of the JSON form of the member `xport.carriers.SHEET`."""
+
+
+def attach(
+    path: Path,
+    format: Format,
+    signature: Signature,
+    proof: Proof,
+    cases: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]] = (),
+    *,
+    model_name: str = "",
+) -> None:
+    """Put a proof into an artifact, in place of the one it had.
+
+    Args:
+        path: The model file, or the SavedModel's folder.
+        format: What it holds.
+        signature: Inputs and outputs, in order, with the names of dynamic dimensions.
+        proof: Where the artifact comes from and what was measured.
+        cases: Inputs and the source's outputs; the smallest are kept, within the limits of `xport.golden`.
+        model_name: For a SavedModel, the name that its warm-up requests ask for; by default the folder's.
+
+    Raises:
+        UnreadableModelError: If the file is broken.
+    """
+    kept = golden.select(cases)
+    sheet = {
+        "sheet_version": SHEET_VERSION,
+        "signature": signature.to_json(),
+        "proof": proof.to_json(),
+        "golden": {"kept": len(kept), "measured": len(cases)},
+    }
+    members = {carriers.SHEET: json.dumps(sheet, indent=1, ensure_ascii=False).encode()}
+    if kept:
+        members[carriers.GOLDEN] = golden.encode(kept)
+    carriers.write_members(path, format, members)
+    if format is Format.SAVEDMODEL:
+        warmup.write(path, [inputs for inputs, _ in kept], model_name=model_name)
+
+
+def read(path: Path, format: Format) -> tuple[Signature, Proof, list[Case]] | None:
+    """Read the proof of an artifact.
+
+    Args:
+        path: The model file, or the SavedModel's folder.
+        format: What it holds.
+
+    Returns:
+        Signature, proof, and the golden inputs and outputs; None for a model that xport did not make.
+
+    Raises:
+        UnreadableModelError: If the file or the proof is broken.
+    """
+    members = carriers.read_members(path, format)
+    if carriers.SHEET not in members:
+        return None
+    signature, proof = _parse(path, members[carriers.SHEET])
+    cases = golden.decode(members[carriers.GOLDEN]) if carriers.GOLDEN in members else []
+    return signature, proof, cases
+
+
+def read_signature(path: Path, format: Format) -> Signature | None:
+    """The signature that an artifact carries; None for a model that xport did not make.
+
+    Raises:
+        UnreadableModelError: If the file or the proof is broken.
+    """
+    sheet = carriers.read_members(path, format).get(carriers.SHEET)
+    return None if sheet is None else _parse(path, sheet)[0]
+
+
+def _parse(path: Path, sheet: bytes) -> tuple[Signature, Proof]:
+    try:
+        data: dict[str, Any] = json.loads(sheet)
+        return Signature.from_json(data["signature"]), Proof.from_json(data["proof"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableModelError(
+            f"The proof inside {path} is broken: {type(error).__name__}: {error}", "Convert the model again."
+        ) from error

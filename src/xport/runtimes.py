@@ -1,0 +1,51 @@
+"""Imports of the optional packages: checked, quiet, and with an error that says how to install what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+from xport.errors import MissingRuntimeError
+
+_EXTRAS = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "onnxscript": "torch",
+    "onnxruntime": "cpu",
+    "tensorflow": "cpu",
+    "ai_edge_litert": "cpu",
+}
+_DEFAULTS = {
+    # onnxruntime's Linux wheels contact their vendor unless this is set before the import.
+    "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
+    # oneDNN reorders sums by the machine at hand; without it a proof holds on the next machine too.
+    "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"},
+}
+
+
+def require(module: str) -> ModuleType:
+    """Import an optional package, or a module of one.
+
+    Settings that must stand in the environment before the import (telemetry off, chatter off) are made here,
+    as defaults that a user's own environment overrides.
+
+    Args:
+        module: Its import name, for example ``onnxruntime`` or ``ai_edge_litert.interpreter``.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingRuntimeError: If it is not installed or cannot be loaded; the fix is the pip command.
+    """
+    package = module.partition(".")[0]
+    for name, value in _DEFAULTS.get(package, {}).items():
+        os.environ.setdefault(name, value)
+    fix = f"pip install 'xport-ml[{_EXTRAS.get(package, 'cpu')}]'"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingRuntimeError(f"{error.name} is not installed, and this work needs it.", fix) from error
+    except ImportError as error:
+        raise MissingRuntimeError(f"{package} is installed but cannot be loaded: {error}", fix) from error

@@ -1,0 +1,97 @@
+"""What all runners share: inputs are checked, errors are ours, outputs are the caller's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+
+from xport.convert.source import Source
+from xport.errors import UnreadableModelError, UsageError, XportError
+from xport.signature import Signature
+
+
+class BaseRunner(ABC):
+    """A runner in this process.
+
+    A subclass opens the model in its constructor, which takes ``(source, *, device, threads)``, and sets
+    `signature`.
+
+    Attributes:
+        runtime: What messages call the runtime.
+        devices: Where it can run.
+        signature: The model's inputs and outputs.
+    """
+
+    runtime: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    signature: Signature
+
+    def __init__(self, source: Source, *, device: str, threads: int | None) -> None:
+        if device not in self.devices:
+            raise UsageError(f"{self.runtime} does not run on {device} here.", "Use --device cpu.")
+        self.source = source
+        self.device = device
+        self.threads = threads
+
+    @property
+    def path(self) -> Path:
+        """The model's file or folder."""
+        if self.source.path is None:
+            raise UsageError(f"{self.runtime} needs a file, got {self.source.name}.")
+        return self.source.path
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model once; see `xport.validate.runners.Runner.run`."""
+        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        self.signature.check(arrays)
+        try:
+            outputs = self._call({spec.name: arrays[spec.name] for spec in self.signature.inputs})
+        except XportError:
+            raise
+        except Exception as error:  # every runtime has its own tree, some raise RuntimeError for everything
+            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
+            raise XportError(
+                f"{self.runtime} failed on {shapes}: {brief(error)}",
+                "Try the sizes that the model was made for; -v shows the whole message.",
+            ) from error
+        return {spec.name: np.array(outputs[spec.name]) for spec in self.signature.outputs}
+
+    @abstractmethod
+    def _call(self, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Run the model on checked inputs, in the signature's order."""
+
+    def close(self) -> None:
+        """Free the model; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _unreadable(self, error: Exception) -> UnreadableModelError:
+        return UnreadableModelError(
+            f"{self.runtime} cannot open {self.source.name}: {brief(error)}",
+            "The file may be truncated, or made for a newer version of the runtime.",
+        )
+
+
+def brief(error: BaseException) -> str:
+    """The first line that says something, cut to a readable length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:400]
+
+
+def no_cuda(runtime: str) -> UsageError:
+    """The error for a machine, or a build of a runtime, without CUDA."""
+    return UsageError(
+        f"{runtime} finds no CUDA device.",
+        "Use --device cpu, or install the build for GPUs: pip install 'xport-ml[gpu]'",
+    )
