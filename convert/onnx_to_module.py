@@ -12,8 +12,8 @@ import torch
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
-from xport.convert.primitives.torch_linear import TorchTarget
 from xport.convert.primitives.torch_core import to_torch
+from xport.convert.primitives.torch_target import TorchTarget
 
 
 class OnnxModule(torch.nn.Module):
@@ -37,7 +37,7 @@ class OnnxModule(torch.nn.Module):
         self._interpreter.fold_constants()
         self._attributes: list[tuple[str, int]] = []
         for value, known in self._interpreter.constants.items():
-            if known.const is not None and value.uses() or value.is_graph_output():
+            if (known.const is not None and value.uses()) or value.is_graph_output():
                 self._register(value.name or "constant", known.const)
 
     def _register(self, name: str, array: np.ndarray | None) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
-from xport.convert.primitives.tf_spatial import TensorflowTarget
+from xport.convert.primitives.tf_target import TensorflowTarget
+from xport.convert.source import Source
+from xport.errors import ConversionError
 from xport.signature import Signature
 
 
@@ -31,23 +36,22 @@ class OnnxFunction(tf.Module):
         onnx_model.check_operators(model, "tensorflow")
         target = TensorflowTarget(flavor)
         interpreter = Interpreter(model, target)
-        self.input_keys = [f"x{i}" for i in range(len(signature.inputs))]
-        self.output_keys = [f"y{i}" for i in range(len(signature.outputs))]
+        self.input_keys = safe_keys([spec.name for spec in signature.inputs], "x")
+        self.output_keys = safe_keys([spec.name for spec in signature.outputs], "y")
 
         def run(*tensors: Any) -> dict[str, Any]:
-            for tensor, spec in zip(tensors, signature.inputs, strict=True):
-                target.name_dims(tensor, spec.shape or ())
             outputs = interpreter.run(tensors)
             return {
-                key: tf.identity(tensor, name=key) for key, tensor in zip(self.output_keys, outputs, strict=True)
+                key: tf.identity(tensor, name=key)
+                for key, tensor in zip(self.output_keys, outputs, strict=True)
             }
 
         specs = [
             tf.TensorSpec([d if isinstance(d, int) else None for d in spec.shape or ()], spec.dtype, name=key)
             for spec, key in zip(signature.inputs, self.input_keys, strict=True)
         ]
-        self.function = tf.function(run, input_signature=specs, autograph=False)
-        self.concrete = self.function.get_concrete_function()
+        # Only the concrete function is kept: saving a tf.function would trace it once more.
+        self.concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
         self.weights = list(target.variables.values())
 
 
@@ -58,3 +62,73 @@ def trace(path: Path, signature: Signature, flavor: str = "") -> OnnxFunction:
         UnsupportedError: If TensorFlow cannot express an operator.
     """
     return OnnxFunction(onnx_model.infer_shapes(onnx_model.load(path)), signature, flavor)
+
+
+def safe_keys(names: list[str], prefix: str) -> list[str]:
+    """Names that TensorFlow accepts and, since it sorts them, keeps in order: the model's own if they qualify.
+
+    Args:
+        names: The model's names.
+        prefix: What substitutes begin with; `rename_keys` puts the model's own names back afterwards.
+
+    Returns:
+        One key a name, unique, in sorted order for outputs.
+    """
+    legal = all(
+        re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not keyword.iskeyword(name) for name in names
+    )
+    ordered = prefix == "x" or names == sorted(names)
+    if legal and ordered and len({name.lower() for name in names}) == len(names):
+        return list(names)
+    return [f"{prefix}{i:04d}" for i in range(len(names))]
+
+
+def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
+    """Write a SavedModel folder whose ``serving_default`` has the model's own names.
+
+    Args:
+        source: An ONNX file.
+        target: The folder to write.
+        signature: The interface to keep.
+        options: None are known.
+
+    Raises:
+        UnsupportedError: If TensorFlow cannot express an operator.
+    """
+    if source.path is None:
+        raise ConversionError("This step converts an ONNX file.")
+    function = trace(source.path, signature)
+    save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(
+        function, str(target), signatures={"serving_default": function.concrete}, options=save_options
+    )
+    names = {key: spec.name for key, spec in zip(function.input_keys, signature.inputs, strict=True)}
+    results = {key: spec.name for key, spec in zip(function.output_keys, signature.outputs, strict=True)}
+    rename_keys(target, names, results)
+
+
+def rename_keys(folder: Path, inputs: dict[str, str], outputs: dict[str, str]) -> None:
+    """Give the ``serving_default`` signature of a SavedModel the model's own names.
+
+    TensorFlow insists on Python identifiers as argument names while tracing, but TF Serving and every loader look
+    names up in the SignatureDef alone (tensorflow/core/protobuf/meta_graph.proto), where any string is legal.
+
+    Args:
+        folder: The SavedModel.
+        inputs: The wanted name by the key that was traced.
+        outputs: Likewise.
+    """
+    if all(key == name for key, name in (*inputs.items(), *outputs.items())):
+        return
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    signature = model.meta_graphs[0].signature_def["serving_default"]
+    for mapping, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
+        infos = {
+            name: meta_graph_pb2.TensorInfo.FromString(mapping[key].SerializeToString())
+            for key, name in names.items()
+        }
+        mapping.clear()
+        for name, info in infos.items():
+            mapping[name].CopyFrom(info)
+    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -33,6 +33,8 @@ def load_program(path: Path, *, trust_pickle: bool = False) -> torch.export.Expo
     """
     if not trust_pickle:
         screen(path)
+    from xport.models import nms  # noqa: F401  registers the zoo's own operator, which programs may use
+
     try:
         with path.open("rb") as file:  # a file, not a path: torch insists on the ending .pt2
             program = torch.export.load(file)

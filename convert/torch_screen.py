@@ -112,7 +112,7 @@ def _pickle_findings(data: bytes, member: str) -> Iterator[str]:
         yield f"{member} holds more than tensors ({text})"
 
 
-def _program_findings(value: Any, where: str, key: str = "") -> Iterator[str]:
+def _program_findings(value: Any, where: str, key: str = "", in_node: bool = False) -> Iterator[str]:
     """Strings in a program that end up in evaluated or generated source, outside what is harmless there."""
     if isinstance(value, dict):
         for name, item in value.items():
@@ -120,11 +120,11 @@ def _program_findings(value: Any, where: str, key: str = "") -> Iterator[str]:
                 continue
             if not _NAME.fullmatch(name) and key not in {"range_constraints", "opset_version"}:
                 yield f"{where} has the name {name[:60]!r}"
-            yield from _program_findings(item, where, name)
+            yield from _program_findings(item, where, name, in_node or name == "nodes")
     elif isinstance(value, list):
         for item in value:
-            yield from _program_findings(item, where, key)
-    elif isinstance(value, str) and not _harmless(value, key):
+            yield from _program_findings(item, where, key, in_node)
+    elif isinstance(value, str) and not _harmless(value, key, in_node):
         yield f"{where} has {key} {value[:80]!r}"
 
 
@@ -133,11 +133,12 @@ def _imports_in_spec(spec: Any) -> bool:
     return isinstance(spec, str) and ("__enum__" in spec or "default_factory" in spec)
 
 
-def _harmless(value: str, key: str) -> bool:
+def _harmless(value: str, key: str, in_node: bool) -> bool:
     if key == "target":
         return _OPERATOR.fullmatch(value) is not None and "__" not in value
     if key in {"as_string", "as_strings"}:
-        return _LITERAL.fullmatch(value) is not None
+        # A node's text argument is written with repr(); an input's fixed text is pasted between quotes.
+        return in_node or _LITERAL.fullmatch(value) is not None
     if key == "expr_str":
         return _harmless_expression(value)
     return _NAME.fullmatch(value) is not None

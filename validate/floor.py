@@ -87,7 +87,7 @@ def allowance(count: int) -> float:
     degrees of freedom; this bounds its 0.9999 quantile from six values on, beyond the room that `LIMIT`
     leaves. One value says next to nothing about a floor.
     """
-    return 1 + (8 / max(count, 1)) ** 1.5
+    return 1.0 + math.pow(8 / max(count, 1), 1.5)
 
 
 def epsilon(dtype: np.dtype) -> float:

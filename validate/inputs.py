@@ -82,14 +82,16 @@ def settings(signature: Signature) -> list[list[Sizes]]:
     batch = _batch_symbol(signature)
     spatial = _spatial_symbols(signature)
     ladders: list[list[Sizes]] = []
-    for lengths, spaces in zip(_LENGTH_SIZES, _SPATIAL_SIZES, strict=True):
+    # Symbols of different sizes tell more, but some models want two of them equal.
+    for rung, apart in ((0, True), (0, False), (1, True), (1, False), (2, False), (3, False)):
         ladder: list[Sizes] = []
         for turn, batch_size in enumerate(_BATCH_SIZES):
             sizes: Sizes = {}
-            for symbol in signature.symbols:
-                other = spaces if symbol in spatial else lengths
-                sizes[symbol] = batch_size if symbol == batch else other[turn]
-            ladder.append(sizes)
+            for place, symbol in enumerate(s for s in signature.symbols if s != batch):
+                step = place if apart else 0
+                spaces, lengths = _SPATIAL_SIZES[rung], _LENGTH_SIZES[rung]
+                sizes[symbol] = spaces[(turn + step) % 3] if symbol in spatial else lengths[turn] + step
+            ladder.append({s: batch_size if s == batch else sizes[s] for s in signature.symbols})
         if ladder not in ladders:
             ladders.append(ladder)
     return ladders

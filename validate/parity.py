@@ -64,6 +64,7 @@ def judge(
     *,
     tolerance: Tolerance | None = None,
     names: Sequence[str] = (),
+    no_reference: str = "there is no float64 result",
 ) -> list[OutputVerdict]:
     """Judge a candidate's outputs.
 
@@ -73,6 +74,7 @@ def judge(
         reference64: The source's in float64, if they can be had; None for a case where they cannot.
         tolerance: The user's own limits, which replace floor and table.
         names: What the cases are called.
+        no_reference: Why there is no float64 result, if there is none.
 
     Returns:
         One verdict an output, in the order of the source, then any output that the source does not have.
@@ -91,7 +93,7 @@ def judge(
         if len(pairs) < len(wanted):
             verdicts.append(OutputVerdict(output, "failed", "structure", "The output is missing."))
         else:
-            verdicts.append(_judge_output(output, pairs, tolerance))
+            verdicts.append(_judge_output(output, pairs, tolerance, no_reference))
     extra = dict.fromkeys(n for case in found for n in case or {} if all(n not in (w or {}) for w in wanted))
     return verdicts + [
         OutputVerdict(n, "failed", "structure", "The source has no such output.") for n in extra
@@ -167,7 +169,9 @@ def _by_recorded_floor(
     )
 
 
-def _judge_output(output: str, pairs: Sequence[_Pair], tolerance: Tolerance | None) -> OutputVerdict:
+def _judge_output(
+    output: str, pairs: Sequence[_Pair], tolerance: Tolerance | None, no_reference: str = ""
+) -> OutputVerdict:
     for pair in pairs:
         complaint = _structure(pair)
         if complaint:
@@ -179,7 +183,7 @@ def _judge_output(output: str, pairs: Sequence[_Pair], tolerance: Tolerance | No
     figures = [measure(p.expected, p.actual) for p in pairs]
     if _is_discrete(pairs[0].expected):
         return _judge_exact(output, pairs, figures)
-    return _judge_floats(output, pairs, figures, tolerance)
+    return _judge_floats(output, pairs, figures, tolerance, no_reference)
 
 
 def _structure(pair: _Pair) -> str:
@@ -269,9 +273,13 @@ def _verdict(
 
 
 def _judge_floats(
-    output: str, pairs: Sequence[_Pair], figures: Sequence[Figures], tolerance: Tolerance | None
+    output: str,
+    pairs: Sequence[_Pair],
+    figures: Sequence[Figures],
+    tolerance: Tolerance | None,
+    no_reference: str,
 ) -> OutputVerdict:
-    floor, distrust = _floor(pairs)
+    floor, distrust = _floor(pairs, no_reference)
     trusted = None if distrust else floor
     if not any(_differing(p) for p in pairs):
         return _verdict(
@@ -284,14 +292,14 @@ def _judge_floats(
     return _by_table(output, pairs, figures, distrust)
 
 
-def _floor(pairs: Sequence[_Pair]) -> tuple[FloorVerdict | None, str]:
+def _floor(pairs: Sequence[_Pair], no_reference: str) -> tuple[FloorVerdict | None, str]:
     """The floor's verdict over all cases, and why it must not be used (empty if it may)."""
     errors: list[CaseErrors] = []
     for pair in pairs:
         if not pair.expected.size:
             continue
         if pair.reference is None:
-            return None, "there is no float64 result"
+            return None, no_reference
         found = case_errors(pair.expected, pair.actual, np.asarray(pair.reference))
         if found is None:
             return None, "the float64 result has another shape or is not finite"

@@ -14,12 +14,13 @@ from xport.formats import Format
 from xport.signature import Signature
 from xport.worker import Worker
 
-_TORCH_FAMILY = (Format.PYTORCH, Format.TORCHSCRIPT, Format.EXPORTED)
+_REMOTE = "xport.validate.torch_reference"
+_POSSIBLE = (Format.PYTORCH, Format.TORCHSCRIPT, Format.EXPORTED, Format.ONNX)
 
 
 @dataclass
 class Reference64:
-    """A source in float64; a `xport.validate.runners.Runner`.
+    """A source in float64.
 
     Attributes:
         signature: The source's signature, in its own dtypes.
@@ -27,7 +28,8 @@ class Reference64:
 
     signature: Signature
     _worker: Worker | None = None
-    _module: Any = None
+    _owned: bool = False
+    _handle: Any = None
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the source in float64.
@@ -42,29 +44,34 @@ class Reference64:
             XportError: If the model cannot be run in float64.
         """
         if self._worker is not None:
-            result: dict[str, np.ndarray] = self._worker.call(
-                "xport.validate.torch_reference:run_here", dict(inputs)
+            outputs: dict[str, np.ndarray] = self._worker.call(
+                f"{_REMOTE}:run_here", self._handle, dict(inputs)
             )
-            return result
+            return outputs
         from xport.validate.torch_reference import run_wide
 
-        return run_wide(self._module, self.signature, inputs)
+        return run_wide(self._handle, self.signature, inputs)
 
     def close(self) -> None:
-        """End the worker; safe to call twice."""
-        self._module = None
-        if self._worker is not None:
+        """Free the model; safe to call twice."""
+        if self._worker is not None and self._owned:
             self._worker.close()
-            self._worker = None
+        elif self._worker is not None and self._handle is not None:
+            self._worker.call(f"{_REMOTE}:close_here", self._handle)
+        self._worker = self._handle = None
 
 
-def reference64(source: Source, signature: Signature, *, verbose: bool = False) -> Reference64 | None:
+def reference64(
+    source: Source, signature: Signature, *, worker: Worker | None = None, verbose: bool = False
+) -> Reference64 | None:
     """Open a source in float64.
 
     Args:
         source: What to run.
         signature: Its inputs and outputs.
-        verbose: Let a worker's messages through.
+        worker: A process to run in, which stays open; by default one of its own. A live module runs in this
+            process, as a copy.
+        verbose: Let the process's messages through.
 
     Returns:
         Something to run; None if nothing here can run this kind of source in float64.
@@ -72,18 +79,17 @@ def reference64(source: Source, signature: Signature, *, verbose: bool = False) 
     Raises:
         XportError: If it should be possible but failed.
     """
+    if source.format not in _POSSIBLE or importlib.util.find_spec("torch") is None:
+        return None
     if source.live:
         from xport.validate.torch_reference import wide_module
 
-        return Reference64(signature, _module=wide_module(source))
-    if source.format is Format.ONNX and importlib.util.find_spec("xport.convert.onnx_to_torch") is None:
-        return None
-    if source.format not in (*_TORCH_FAMILY, Format.ONNX) or importlib.util.find_spec("torch") is None:
-        return None
-    worker = Worker(verbose=verbose)
+        return Reference64(signature, _handle=wide_module(source, signature))
+    process = worker or Worker(verbose=verbose)
     try:
-        worker.call("xport.validate.torch_reference:open_here", source, signature)
+        handle = process.call(f"{_REMOTE}:open_here", source, signature)
     except BaseException:
-        worker.kill()
+        if worker is None:
+            process.kill()
         raise
-    return Reference64(signature, _worker=worker)
+    return Reference64(signature, process, worker is None, handle)

@@ -24,14 +24,14 @@ _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex32)
 
 
-class Widen(TorchDispatchMode):
+class Widen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Makes every operator work in double precision, also where the model asks for float32 by name.
 
     ``module.double()`` alone leaves casts (``x.float()``, ``softmax(dtype=torch.float32)``), factories with a
     dtype, and the constants of frozen or traced graphs in single precision.
     """
 
-    def __torch_dispatch__(  # type: ignore[override]
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator on widened tensors and dtypes."""
@@ -62,26 +62,29 @@ def double_precision() -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with Widen():
+        with Widen():  # type: ignore[no-untyped-call]
             yield
     finally:
         torch.set_default_dtype(before)
 
 
-def wide_module(source: Source) -> nn.Module:
+def wide_module(source: Source, signature: Signature) -> nn.Module:
     """The source's module with double precision weights.
 
     Args:
-        source: A source of the PyTorch family, or an ONNX model if its lowering to PyTorch is there.
+        source: A source of the PyTorch family, or an ONNX model.
+        signature: The source's inputs and outputs.
 
     Returns:
         The module; a live one is copied first.
-    """
-    if source.format is Format.ONNX:
-        from xport.convert import onnx_to_torch
 
-        module: nn.Module = onnx_to_torch.to_module(source.path, dtype="float64")
-        return module
+    Raises:
+        XportError: If the source cannot be opened as a PyTorch module.
+    """
+    if source.format is Format.ONNX and source.path is not None:
+        from xport.convert.onnx_to_module import to_module
+
+        return _ByName(to_module(source.path).double(), signature)
     module = load_module(source)
     if source.live:
         module = copy.deepcopy(module)
@@ -101,9 +104,22 @@ def run_wide(
     Returns:
         Arrays by output name, floating point ones in float64.
     """
-    wide = {name: _wide_array(array) for name, array in inputs.items()}
+    wide = {spec.name: _wide_array(inputs[spec.name]) for spec in signature.inputs}
     with double_precision():
         return call_module(module, signature, wide)
+
+
+class _ByName(nn.Module):
+    """Calls a module that takes its inputs by position with inputs by name."""
+
+    def __init__(self, module: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.module = module
+        self.names = [spec.name for spec in signature.inputs]
+
+    def forward(self, **inputs: torch.Tensor) -> Any:
+        """Call the module."""
+        return self.module(*(inputs[name] for name in self.names))
 
 
 def _wide_array(array: np.ndarray) -> np.ndarray:
@@ -114,15 +130,22 @@ def _wide_array(array: np.ndarray) -> np.ndarray:
     return array
 
 
-_open: dict[str, Any] = {}
-"""What this worker process holds: the module and its signature."""
+_open: dict[int, tuple[nn.Module, Signature]] = {}
+"""The modules that this process, a worker, holds, by number."""
 
 
-def open_here(source: Source, signature: Signature) -> None:
-    """Open a source in this process, a worker; `run_here` runs it."""
-    _open.update(module=wide_module(source), signature=signature)
+def open_here(source: Source, signature: Signature) -> int:
+    """Open a source in this process; returns the number that `run_here` and `close_here` take."""
+    number = max(_open, default=0) + 1
+    _open[number] = (wide_module(source, signature), signature)
+    return number
 
 
-def run_here(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_here(number: int, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run what `open_here` opened."""
-    return run_wide(_open["module"], _open["signature"], inputs)
+    return run_wide(*_open[number], inputs)
+
+
+def close_here(number: int) -> None:
+    """Free what `open_here` opened."""
+    _open.pop(number, None)

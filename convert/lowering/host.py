@@ -94,7 +94,10 @@ def _binary(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Attributes], H
         n = max(len(a.items), len(b.items))
         if len(a.items) not in (1, n) or len(b.items) not in (1, n):
             return None
-        left, right = a.items * (n // len(a.items) if a.items else 0), b.items * (n // len(b.items) if b.items else 0)
+        left, right = (
+            a.items * (n // len(a.items) if a.items else 0),
+            b.items * (n // len(b.items) if b.items else 0),
+        )
         try:
             items = [compute(x, y) for x, y in zip(left, right, strict=True)]
         except ZeroDivisionError:
@@ -173,8 +176,7 @@ def _equal(inputs: list[HostVector], _: Attributes) -> np.ndarray | None:
         return None
     n = max(len(a.items), len(b.items))
     answers = [
-        _same(x, y)
-        for x, y in zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)
+        _same(x, y) for x, y in zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)
     ]
     if any(answer is None for answer in answers):
         return None

@@ -42,7 +42,9 @@ class Dim:
         return "*".join([*factors, *self.symbols]) or "1"
 
     def _combine(self, other: Any, sign: str, compute: Callable[[Any, Any], Any]) -> Dim:
-        return Dim(1, (f"({self.name}{sign}{name_of(other)})",), lambda: compute(self.scalar, scalar_of(other)))
+        return Dim(
+            1, (f"({self.name}{sign}{name_of(other)})",), lambda: compute(self.scalar, scalar_of(other))
+        )
 
     def __add__(self, other: Any) -> Any:
         return self if _is(other, 0) else self._combine(other, "+", lambda a, b: a + b)
@@ -86,7 +88,10 @@ class Dim:
         return self * -1
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dim) and (self.coefficient, self.symbols) == (other.coefficient, other.symbols)
+        return isinstance(other, Dim) and (self.coefficient, self.symbols) == (
+            other.coefficient,
+            other.symbols,
+        )
 
     def __hash__(self) -> int:
         return hash((self.coefficient, self.symbols))
@@ -119,7 +124,11 @@ def divide(numerator: Any, denominator: Any) -> Any | None:
         return None
     coefficient = denominator.coefficient if isinstance(denominator, Dim) else denominator
     symbols = denominator.symbols if isinstance(denominator, Dim) else ()
-    if not isinstance(coefficient, (int, np.integer)) or not coefficient or numerator.coefficient % coefficient:
+    if (
+        not isinstance(coefficient, (int, np.integer))
+        or not coefficient
+        or numerator.coefficient % coefficient
+    ):
         return None
     rest = list(numerator.symbols)
     for symbol in symbols:

@@ -21,7 +21,7 @@ def gather(xp: Any, data: Tensor, indices: Tensor, *, axis: int = 0) -> Any:
 def slice_(
     xp: Any, x: Tensor, starts: Sizes, ends: Sizes, axes: Static | None = None, steps: Static | None = None
 ) -> Any:
-    """numpy's slicing along some axes."""
+    """Numpy's slicing along some axes."""
     rank = xp.rank(x)
     where = list(range(len(starts))) if axes is None else [int(a) % rank for a in axes.reshape(-1)]
     strides = [1] * len(where) if steps is None else [int(s) for s in steps.reshape(-1)]

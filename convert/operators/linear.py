@@ -13,7 +13,7 @@ from xport.convert.lowering.values import Value
 
 @op("MatMul", since=1)
 def matmul(xp: Any, a: RawValue, b: Weight, *, context: Context) -> Any:
-    """numpy's matmul."""
+    """Numpy's matmul."""
     rows, b = _rows(xp, a, b, context)
     return xp.matmul(rows, xp.as_tensor(b, context.node.inputs[1].name))
 
@@ -40,7 +40,9 @@ def gemm(
     else:
         rows, b = _rows(xp, a, b, context)
     weight = xp.as_tensor(b, context.node.inputs[1].name)
-    return xp.gemm(rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB))
+    return xp.gemm(
+        rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB)
+    )
 
 
 def _rows(xp: Any, a: Value, b: Any, context: Context) -> tuple[Any, Any]:

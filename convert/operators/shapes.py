@@ -105,7 +105,11 @@ def squeeze_1(xp: Any, x: Tensor, *, axes: list[int] | None = None) -> Any:
 
 def _squeeze(xp: Any, x: Any, axes: list[int] | None) -> Any:
     sizes = xp.shape(x)
-    gone = {a % len(sizes) for a in axes} if axes is not None else {i for i, s in enumerate(sizes) if xp.is_one(s)}
+    gone = (
+        {a % len(sizes) for a in axes}
+        if axes is not None
+        else {i for i, s in enumerate(sizes) if xp.is_one(s)}
+    )
     return xp.reshape(x, [s for i, s in enumerate(sizes) if i not in gone])
 
 
@@ -145,3 +149,21 @@ def expand(xp: Any, x: Tensor, shape: Sizes) -> Any:
 def constant_of_shape(xp: Any, shape: Sizes, *, value: np.ndarray | None = None) -> Any:
     """A tensor of one value; float32 zero by default."""
     return xp.fill(shape, np.zeros((), np.float32) if value is None else value.reshape(()))
+
+
+@op("Shape", since=1)
+def shape(xp: Any, x: Tensor, *, start: int = 0, end: int | None = None) -> Any:
+    """The sizes of a tensor of unknown rank; others are found on the host."""
+    return xp.shape_tensor(x)[start:end]
+
+
+@op("Size", since=1)
+def size(xp: Any, x: Tensor) -> Any:
+    """The number of elements of a tensor of unknown rank; others are found on the host."""
+    return xp.reduce_prod(xp.shape_tensor(x), [0], False)
+
+
+@op("Range", since=11)
+def range_(xp: Any, start: Tensor, limit: Tensor, delta: Tensor) -> Any:
+    """An arithmetic sequence."""
+    return xp.range(start, limit, delta)

@@ -169,5 +169,3 @@ def legal_name(name: str) -> str:
     """A TensorFlow node name as close as possible to an ONNX one."""
     text = re.sub(r"[^A-Za-z0-9_.\\/-]", "_", name).strip("/")
     return text if re.match(r"[A-Za-z0-9.]", text) else f"n{text}"
-
-

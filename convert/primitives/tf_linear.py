@@ -18,7 +18,7 @@ class TfLinear(TfArithmetic):
         return self.constant(x, name) if isinstance(x, np.ndarray) else x
 
     def matmul(self, a: Any, b: Any) -> Any:
-        """numpy's matmul, vectors included."""
+        """Numpy's matmul, vectors included."""
         rank_a, rank_b = a.shape.rank, b.shape.rank
         if rank_a == 1 and rank_b == 1:
             return tf.reduce_sum(a * b)

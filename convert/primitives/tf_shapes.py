@@ -24,13 +24,17 @@ class TfShapes(TfLinear):
         rank = max(len(own), len(sizes))
         own = [1] * (rank - len(own)) + own
         wanted = [1] * (rank - len(sizes)) + list(sizes)
-        if all(isinstance(w, (int, np.integer)) or isinstance(o, int) for w, o in zip(wanted, own, strict=True)):
+        if all(
+            isinstance(w, (int, np.integer)) or isinstance(o, int) for w, o in zip(wanted, own, strict=True)
+        ):
             wanted = [o if self.is_one(w) else w for w, o in zip(wanted, own, strict=True)]
         if all(o == w for o, w in zip(own, wanted, strict=True)):
             return self.reshape(x, own)
-        target = tf.broadcast_dynamic_shape(
-            self.stack_vector(own), self.stack_vector(wanted)
-        ) if not all(isinstance(w, int) for w in wanted) else wanted
+        target = (
+            tf.broadcast_dynamic_shape(self.stack_vector(own), self.stack_vector(wanted))
+            if not all(isinstance(w, int) for w in wanted)
+            else wanted
+        )
         result = tf.broadcast_to(x, target)
         self.name_dims(result, [w if o == 1 or o == w else None for o, w in zip(own, wanted, strict=True)])
         return result
@@ -52,7 +56,7 @@ class TfShapes(TfLinear):
         return tf.gather(data, wrapped, axis=axis)
 
     def slice(self, x: Any, ranges: Sequence[tuple[int, Any, Any, int]]) -> Any:
-        """numpy's slicing; each range is (axis, start, end, step)."""
+        """Numpy's slicing; each range is (axis, start, end, step)."""
         keys: list[Any] = [slice(None)] * x.shape.rank
         for axis, start, end, step in ranges:
             keys[axis] = slice(*(self._bound(b, step) for b in (start, end)), step)
@@ -69,3 +73,11 @@ class TfShapes(TfLinear):
     def split(self, x: Any, sizes: Sequence[int], axis: int) -> list[Any]:
         """Parts of given sizes along an axis."""
         return list(tf.split(x, list(sizes), axis))
+
+    def shape_tensor(self, x: Any) -> Any:
+        """The sizes as an int64 vector."""
+        return tf.shape(x, out_type=tf.int64)
+
+    def range(self, start: Any, limit: Any, delta: Any) -> Any:
+        """An arithmetic sequence."""
+        return tf.range(start, limit, delta)

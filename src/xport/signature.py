@@ -140,7 +140,8 @@ class Signature:
 
         def specs(rows: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
             return tuple(
-                TensorSpec(r["name"], r["dtype"], None if r["shape"] is None else tuple(r["shape"])) for r in rows
+                TensorSpec(r["name"], r["dtype"], None if r["shape"] is None else tuple(r["shape"]))
+                for r in rows
             )
 
         return cls(specs(data["inputs"]), specs(data["outputs"]))

@@ -33,7 +33,7 @@ _FRAMEWORK = {
     "ListValue": "func NameAttrList[] 9",
     "AttrValue": "list ListValue 1, type int32 6, shape TensorShapeProto 7, tensor TensorProto 8,"
     "func NameAttrList 10",
-    "NodeDef": "name string 1, op string 2, attr AttrValue{} 5",
+    "NodeDef": "name string 1, op string 2, input string[] 3, attr AttrValue{} 5",
     "OpDef": "name string 1",
     "FunctionDef": "signature OpDef 1, node_def NodeDef[] 3",
     "FunctionDefLibrary": "function FunctionDef[] 1",

@@ -101,5 +101,6 @@ def _to_varint(number: int) -> bytes:
 
 def _broken(position: int) -> UnreadableModelError:
     return UnreadableModelError(
-        f"The protobuf data is broken at byte {position}.", "The file may be truncated; copy or save it again."
+        f"The protobuf data is broken at byte {position}.",
+        "The file may be truncated; copy or save it again.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +22,8 @@ def shape_from(name: str, sizes: Sequence[int | str | None]) -> tuple[Dim, ...]:
     Returns:
         The shape; no two dimensions without a name share a symbol, since nothing says that they are equal.
     """
-    stem = re.sub(r"\W", "_", name)
-    stem = stem if re.match(r"[A-Za-z_]", stem) else f"_{stem}"
     return tuple(
-        f"{stem}_dim{axis}" if size in (None, "") or (isinstance(size, int) and size < 0) else size  # type: ignore[misc]
+        f"{name}_dim{axis}" if size is None or size == "" or (isinstance(size, int) and size < 0) else size
         for axis, size in enumerate(sizes)
     )
 

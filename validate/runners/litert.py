@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (its import makes bfloat16 known to numpy, and so to LiteRT)
 import numpy as np
 
 from xport.convert.source import Source

@@ -1,0 +1,50 @@
+"""ONNX to ONNX: a copy that is checked on the way and carries its external data along."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from xport.convert.lowering import model as onnx_model
+from xport.convert.source import Source
+from xport.errors import UnreadableModelError, UsageError
+from xport.signature import Signature
+
+_LARGEST_SINGLE_FILE = 1_500_000_000  # protobuf cannot hold more than 2 GiB in one message
+
+
+def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
+    """Copy an ONNX model: one file where that is possible, one more for the weights of a large model.
+
+    Args:
+        source: An ONNX file, with external data in its own folder or without.
+        target: The file to write.
+        signature: The model's inputs and outputs.
+        options: None that this step knows.
+
+    Raises:
+        UnreadableModelError: If the model breaks the ONNX standard, or its external data lies elsewhere or is
+            cut.
+        UsageError: If the source is no file.
+    """
+    if source.path is None:
+        raise UsageError(f"{source.name} is not a file.", "Save it and give its path.")
+    model = onnx_model.load(source.path)  # refuses external data outside the model's folder
+    try:
+        onnx.checker.check_model(str(source.path))
+    except onnx.checker.ValidationError as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise UnreadableModelError(
+            f"{source.path} is not valid ONNX: {first}", "Export the model again."
+        ) from error
+    weights = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
+    if not any(isinstance(w, ir.ExternalTensor) for w in weights):
+        shutil.copyfile(source.path, target)
+    elif sum(w.nbytes for w in weights) < _LARGEST_SINGLE_FILE:
+        ir.save(ir.external_data.load_to_model(model), target)
+    else:
+        ir.save(model, target, external_data=f"{target.name}.data")

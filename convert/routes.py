@@ -1,0 +1,86 @@
+"""The table of conversion steps: everything xport can do in one step, in one place.
+
+Adding a format is a module ``<source>_to_<target>.py`` with a ``convert`` function, and a line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xport.formats import Format
+
+HUB = Format.ONNX
+"""The format that routes without a direct step go through."""
+
+_TORCH = ("torch", "onnxscript")
+_TENSORFLOW = ("tensorflow",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One conversion from a format to another.
+
+    Attributes:
+        source: What it reads.
+        target: What it writes.
+        module: The module in `xport.convert` whose ``convert`` does it.
+        needs: Import names of the packages that it needs.
+        cost: Routes with a smaller sum of costs come first; second choices cost more.
+        note: What a user should know about it.
+    """
+
+    source: Format
+    target: Format
+    module: str
+    needs: tuple[str, ...]
+    cost: int = 1
+    note: str = ""
+
+    @property
+    def function(self) -> str:
+        """The import path of the function that does it."""
+        return f"xport.convert.{self.module}:convert"
+
+    def __str__(self) -> str:
+        return f"{self.source.value} → {self.target.value} ({self.module})"
+
+
+STEPS: tuple[Step, ...] = (
+    Step(Format.PYTORCH, Format.ONNX, "torch_to_onnx", _TORCH),
+    Step(Format.PYTORCH, Format.ONNX, "torch_to_onnx_legacy", _TORCH, 5, "PyTorch's older exporter"),
+    Step(Format.PYTORCH, Format.TORCHSCRIPT, "torch_to_torchscript", ("torch",)),
+    Step(Format.PYTORCH, Format.EXPORTED, "torch_to_exported", ("torch",)),
+    Step(Format.EXPORTED, Format.ONNX, "torch_to_onnx", _TORCH),
+    Step(Format.EXPORTED, Format.TORCHSCRIPT, "torch_to_torchscript", ("torch",)),
+    # PyTorch's newer exporter refuses scripted modules.
+    Step(Format.TORCHSCRIPT, Format.ONNX, "torch_to_onnx_legacy", _TORCH, 1, "PyTorch's older exporter"),
+    Step(Format.TORCHSCRIPT, Format.ONNX, "torch_to_onnx", _TORCH, 5),
+    Step(Format.TORCHSCRIPT, Format.EXPORTED, "torch_to_exported", ("torch",)),
+    Step(Format.ONNX, Format.ONNX, "onnx_to_onnx", (), 1, "a checked copy"),
+    Step(Format.ONNX, Format.SAVEDMODEL, "onnx_to_savedmodel", _TENSORFLOW),
+    Step(Format.ONNX, Format.TFLITE, "onnx_to_tflite", _TENSORFLOW),
+    Step(Format.ONNX, Format.TORCHSCRIPT, "onnx_to_torchscript", ("torch",)),
+    Step(Format.ONNX, Format.EXPORTED, "onnx_to_exported", ("torch",)),
+)
+"""Every step, the better one first among those with the same ends."""
+
+RUNTIME_OF = {
+    Format.PYTORCH: "torch",
+    Format.EXPORTED: "torch",
+    Format.TORCHSCRIPT: "torch",
+    Format.ONNX: "onnxruntime",
+    Format.SAVEDMODEL: "tensorflow",
+    Format.KERAS: "tensorflow",
+    Format.TFLITE: "ai_edge_litert",
+}
+"""The package that runs a format: what the gate needs beside the steps."""
+
+DISTRIBUTIONS = {
+    "torch": ("torch", "torch"),
+    "onnxscript": ("onnxscript", "torch"),
+    "safetensors": ("safetensors", "torch"),
+    "onnxruntime": ("onnxruntime", "cpu"),
+    "tensorflow": ("tensorflow-cpu", "cpu"),
+    "ai_edge_litert": ("ai-edge-litert", "cpu"),
+}
+"""By import name, the distribution on PyPI and the extra of xport-ml that brings it."""

@@ -1,0 +1,90 @@
+"""PyTorch modules and exported programs to ONNX, by ``torch.onnx``'s exporter on top of ``torch.export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from xport.convert.onnx_interface import align_interface, save_model
+from xport.convert.source import Source
+from xport.convert.torch_export_program import conversion, export_program
+from xport.convert.torch_loading import load_exported, load_module
+from xport.errors import ConversionError
+from xport.formats import Content
+from xport.signature import Signature
+
+DEFAULT_OPSET = 20
+"""What ``torch.onnx`` writes by default, and what onnxruntime, TensorRT and OpenVINO of the last years read."""
+
+
+def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
+    """Write the ONNX form of a module or an exported program.
+
+    Args:
+        source: A module, zoo model, state dict, pickled module or ``.pt2`` file.
+        target: The ``.onnx`` file to write.
+        signature: The interface that the result has to show.
+        options: ``opset`` (20 by default).
+
+    Raises:
+        ConversionError: If the exporter fails or changes the interface.
+    """
+    table: dict[Any, Any] | None = None
+    if source.content is Content.EXPORTED:
+        program = load_exported(source)
+    else:
+        module = load_module(source)
+        table = _translation_table(module)
+        program = export_program(source, module, signature)
+    if table is None:
+        table = _program_table(program)
+    model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table)
+    align_interface(model, signature)
+    save_model(model, target)
+
+
+def export_onnx(
+    program: torch.export.ExportedProgram, opset: int, table: dict[Any, Any] | None = None
+) -> ir.Model:
+    """Translate an exported program to ONNX in memory.
+
+    Args:
+        program: The program.
+        opset: The version of ONNX's operators to use.
+        table: Translations of operators that ``torch.onnx`` does not know.
+
+    Returns:
+        The model; its weights are those of the program, not copies.
+
+    Raises:
+        ConversionError: If the exporter fails.
+    """
+    with conversion("torch.onnx"):
+        result = torch.onnx.export(
+            program, dynamo=True, opset_version=opset, optimize=True, verbose=False, custom_translation_table=table
+        )
+    if result is None:
+        raise ConversionError("torch.onnx gave no model.")
+    model: ir.Model = result.model
+    if model.opset_imports.get("") != opset:
+        raise ConversionError(f"torch.onnx wrote opset {model.opset_imports.get('')}, expected {opset}.")
+    return model
+
+
+def _translation_table(module: nn.Module) -> dict[Any, Any] | None:
+    from xport.models.base import ReferenceModule
+
+    return module.translation_table() if isinstance(module, ReferenceModule) else None
+
+
+def _program_table(program: torch.export.ExportedProgram) -> dict[Any, Any] | None:
+    """Translations of the zoo's own operators, if the program uses any."""
+    if not any(str(node.target).startswith("xport.") for node in program.graph.nodes):
+        return None
+    from xport.models.nms import translation_table
+
+    return translation_table()

@@ -1,0 +1,104 @@
+"""What the three runners of the PyTorch family share."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from xport import proof
+from xport.convert.source import Source
+from xport.errors import UsageError, XportWarning
+from xport.runtimes import require
+from xport.signature import Signature
+from xport.validate.runners.base import BaseRunner, no_cuda
+
+
+class TorchRunner(BaseRunner):
+    """Runs whatever `xport.convert.torch_loading.load_module` loads, without gradients, in full precision."""
+
+    runtime = "PyTorch"
+
+    def __init__(self, source: Source, *, device: str, threads: int | None) -> None:
+        super().__init__(source, device=device, threads=threads)
+        self._torch = require("torch")
+        if device == "cuda" and not self._torch.cuda.is_available():
+            raise no_cuda(self.runtime)
+        from xport.convert.torch_loading import load_module
+
+        module = load_module(source)
+        self.signature = self._recorded(module) or self._derived(module)
+        self._module: Any = self._placed(module)
+
+    def _recorded(self, module: Any) -> Signature | None:
+        """The signature that the file carries, unless the user says otherwise or it is another model's."""
+        source = self.source
+        if source.path is None or source.inputs or source.output_names or source.example_inputs is not None:
+            return None
+        recorded = proof.read_signature(source.path, source.format)
+        if recorded is None:
+            return None
+        from xport.convert.torch_flat import argument_names
+
+        names = argument_names(module)
+        if {spec.name for spec in recorded.inputs} <= set(names):
+            return recorded
+        warnings.warn(
+            XportWarning(
+                f"{source.path} carries a signature that is not its own: it names "
+                f"{[spec.name for spec in recorded.inputs]}, the model takes {names}. The model's is used."
+            ),
+            stacklevel=4,
+        )
+        return None
+
+    def _derived(self, module: Any) -> Signature:
+        from xport.convert.torch_signature import derive_signature
+
+        return derive_signature(self.source, module)
+
+    def _placed(self, module: Any) -> Any:
+        if self.device == "cpu":
+            return module
+        # A live module is the caller's, who wants it back where it was.
+        return (copy.deepcopy(module) if self.source.live else module).to(self.device)
+
+    def _call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        from xport.convert.torch_probe import run
+        from xport.convert.torch_values import flatten_outputs, to_array, to_tensor
+
+        tensors = {name: to_tensor(array).to(self.device) for name, array in inputs.items()}
+        with self._settings():
+            outputs = flatten_outputs(run(self._module, tensors))
+        if len(outputs) != len(self.signature.outputs):
+            raise UsageError(
+                f"The model returned {len(outputs)} tensors, expected {len(self.signature.outputs)}: "
+                f"{', '.join(spec.name for spec in self.signature.outputs)}."
+            )
+        return {
+            spec.name: to_array(tensor)
+            for spec, (_, tensor) in zip(self.signature.outputs, outputs, strict=True)
+        }
+
+    @contextlib.contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Threads and precision for one run; they are the process's, so they are put back."""
+        torch = self._torch
+        before = torch.get_num_threads()
+        try:
+            if self.threads:
+                torch.set_num_threads(self.threads)
+            # TF32 keeps ten bits of a float32's 23: fine to use, but not to compare with.
+            with torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
+                yield
+        finally:
+            if self.threads:
+                torch.set_num_threads(before)
+
+    def close(self) -> None:
+        """Free the module."""
+        self._module = None
