@@ -67,9 +67,7 @@ def _match_inputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> list[ir.Value
         return [present.get(spec.name) or _new_input(spec) for spec in specs]
     if len(present) == len(wanted):
         return list(present.values())
-    raise ConversionError(
-        f"The exported graph takes {', '.join(map(str, present))}, expected {', '.join(wanted)}."
-    )
+    raise ConversionError(f"The exported graph takes {', '.join(map(str, present))}, expected {', '.join(wanted)}.")
 
 
 def _new_input(spec: TensorSpec) -> ir.Value:
@@ -153,9 +151,7 @@ def _check_size(size: int, dim: Dim, axis: int, spec: TensorSpec) -> None:
             f"The exporter fixed dimension {axis} of {spec.name!r} at {size}, expected the dynamic size {dim!r}."
         )
     if size != dim:
-        raise ConversionError(
-            f"The exporter gave dimension {axis} of {spec.name!r} the size {size}, expected {dim}."
-        )
+        raise ConversionError(f"The exporter gave dimension {axis} of {spec.name!r} the size {size}, expected {dim}.")
 
 
 def _rename_symbols(graph: ir.Graph, symbols: dict[str, str]) -> None:
@@ -169,9 +165,7 @@ def _rename_symbols(graph: ir.Graph, symbols: dict[str, str]) -> None:
         value.shape = ir.Shape([_renamed(size, pattern, symbols) for size in value.shape])
 
 
-def _renamed(
-    size: int | ir.SymbolicDim, pattern: re.Pattern[str], symbols: dict[str, str]
-) -> int | str | None:
+def _renamed(size: int | ir.SymbolicDim, pattern: re.Pattern[str], symbols: dict[str, str]) -> int | str | None:
     if isinstance(size, int):
         return size
     return None if size.value is None else pattern.sub(lambda match: symbols[match[0]], size.value)

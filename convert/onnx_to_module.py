@@ -12,6 +12,7 @@ import torch
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
+from xport.convert.lowering.widen import widen
 from xport.convert.primitives.torch_core import to_torch
 from xport.convert.primitives.torch_target import TorchTarget
 
@@ -73,11 +74,13 @@ def _device(inputs: tuple[Any, ...], weights: dict[int, Any]) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def to_module(path: Path) -> OnnxModule:
+def to_module(path: Path, *, dtype: str = "float32") -> OnnxModule:
     """Open an ONNX file as a PyTorch module.
 
     Args:
         path: The ``.onnx`` file.
+        dtype: ``float64`` for a module that computes in double precision whatever the file has in float32;
+            ``float32`` for the file as it is.
 
     Returns:
         The module, in evaluation mode.
@@ -86,4 +89,7 @@ def to_module(path: Path) -> OnnxModule:
         UnreadableModelError: If the file is no ONNX model.
         UnsupportedError: If PyTorch cannot express an operator.
     """
-    return OnnxModule(onnx_model.infer_shapes(onnx_model.load(path))).eval()
+    model = onnx_model.load(path)
+    if dtype == "float64":
+        model = widen(model)
+    return OnnxModule(onnx_model.infer_shapes(model)).eval()

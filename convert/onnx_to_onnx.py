@@ -38,9 +38,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         onnx.checker.check_model(str(source.path))
     except onnx.checker.ValidationError as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise UnreadableModelError(
-            f"{source.path} is not valid ONNX: {first}", "Export the model again."
-        ) from error
+        raise UnreadableModelError(f"{source.path} is not valid ONNX: {first}", "Export the model again.") from error
     weights = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
     if not any(isinstance(w, ir.ExternalTensor) for w in weights):
         shutil.copyfile(source.path, target)

@@ -36,15 +36,16 @@ class OnnxFunction(tf.Module):
         onnx_model.check_operators(model, "tensorflow")
         target = TensorflowTarget(flavor)
         interpreter = Interpreter(model, target)
-        self.input_keys = safe_keys([spec.name for spec in signature.inputs], "x")
-        self.output_keys = safe_keys([spec.name for spec in signature.outputs], "y")
+        # TFLite's converter sorts inputs too; TensorFlow sorts outputs always.
+        inputs, outputs = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
+        self.input_keys = safe_keys(inputs, "x", in_order=flavor == "tflite")
+        self.output_keys = safe_keys(outputs, "y", in_order=True)
+        self.input_names = dict(zip(self.input_keys, inputs, strict=True))
+        self.output_names = dict(zip(self.output_keys, outputs, strict=True))
 
         def run(*tensors: Any) -> dict[str, Any]:
             outputs = interpreter.run(tensors)
-            return {
-                key: tf.identity(tensor, name=key)
-                for key, tensor in zip(self.output_keys, outputs, strict=True)
-            }
+            return {key: tf.identity(tensor, name=key) for key, tensor in zip(self.output_keys, outputs, strict=True)}
 
         specs = [
             tf.TensorSpec([d if isinstance(d, int) else None for d in spec.shape or ()], spec.dtype, name=key)
@@ -64,23 +65,29 @@ def trace(path: Path, signature: Signature, flavor: str = "") -> OnnxFunction:
     return OnnxFunction(onnx_model.infer_shapes(onnx_model.load(path)), signature, flavor)
 
 
-def safe_keys(names: list[str], prefix: str) -> list[str]:
-    """Names that TensorFlow accepts and, since it sorts them, keeps in order: the model's own if they qualify.
+def safe_keys(names: list[str], prefix: str, *, in_order: bool) -> list[str]:
+    """Keys that TensorFlow accepts: the model's own names if they qualify, numbered ones otherwise.
 
     Args:
         names: The model's names.
-        prefix: What substitutes begin with; `rename_keys` puts the model's own names back afterwards.
+        prefix: What numbered keys begin with; `rename_keys` puts the model's own names back afterwards.
+        in_order: Whether sorting the keys must keep the order of the names.
 
     Returns:
-        One key a name, unique, in sorted order for outputs.
+        One key a name.
     """
-    legal = all(
-        re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not keyword.iskeyword(name) for name in names
-    )
-    ordered = prefix == "x" or names == sorted(names)
-    if legal and ordered and len({name.lower() for name in names}) == len(names):
+    legal = all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not keyword.iskeyword(name) for name in names)
+    distinct = len({name.lower() for name in names}) == len(names)
+    if legal and distinct and (not in_order or names == sorted(names)):
         return list(names)
     return [f"{prefix}{i:04d}" for i in range(len(names))]
+
+
+def write(function: OnnxFunction, folder: Path) -> None:
+    """Save a traced function as a SavedModel, with its traced keys as names."""
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    signatures = {"serving_default": function.concrete}
+    tf.saved_model.save(function, str(folder), signatures=signatures, options=options)
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
@@ -98,13 +105,8 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
     function = trace(source.path, signature)
-    save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(
-        function, str(target), signatures={"serving_default": function.concrete}, options=save_options
-    )
-    names = {key: spec.name for key, spec in zip(function.input_keys, signature.inputs, strict=True)}
-    results = {key: spec.name for key, spec in zip(function.output_keys, signature.outputs, strict=True)}
-    rename_keys(target, names, results)
+    write(function, target)
+    rename_keys(target, function.input_names, function.output_names)
 
 
 def rename_keys(folder: Path, inputs: dict[str, str], outputs: dict[str, str]) -> None:
@@ -125,8 +127,7 @@ def rename_keys(folder: Path, inputs: dict[str, str], outputs: dict[str, str]) -
     signature = model.meta_graphs[0].signature_def["serving_default"]
     for mapping, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
         infos = {
-            name: meta_graph_pb2.TensorInfo.FromString(mapping[key].SerializeToString())
-            for key, name in names.items()
+            name: meta_graph_pb2.TensorInfo.FromString(mapping[key].SerializeToString()) for key, name in names.items()
         }
         mapping.clear()
         for name, info in infos.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from xport.convert.onnx_to_savedmodel import OnnxFunction, trace
+from xport.convert.onnx_to_savedmodel import OnnxFunction, trace, write
 from xport.convert.source import Source
+from xport.convert.tflite_names import rename
 from xport.errors import ConversionError, UnsupportedError
 from xport.signature import Signature
 
@@ -32,28 +34,45 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
     function = trace(source.path, signature, flavor="tflite")
-    target.write_bytes(flatbuffer(function, select_tf_ops=bool(options.get("select_tf_ops"))))
+    allow = bool(options.get("select_tf_ops"))
+    target.write_bytes(flatbuffer(function, select_tf_ops=allow, folder=target.parent))
 
 
-def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False) -> bytes:
-    """Convert a traced function; see `convert`."""
+def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: Path | None = None) -> bytes:
+    """Convert a traced function.
+
+    Args:
+        function: The function, traced with the flavor ``tflite``.
+        select_tf_ops: See `convert`.
+        folder: Where a temporary SavedModel may be put; the system's own place if None.
+
+    Returns:
+        The TFLite file's content, with the model's own names.
+
+    Raises:
+        UnsupportedError: If the weights exceed TFLite's limit.
+        ConversionError: If TensorFlow's converter fails.
+    """
     size = sum(v.shape.num_elements() * v.dtype.size for v in function.weights)
     if size > LIMIT:
         raise UnsupportedError(
             f"The weights take {size / 1e9:.1f} GB, and a TFLite file holds at most {LIMIT / 1e9:.0f} GB.",
             "Convert to savedmodel, or to a smaller type.",
         )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.concrete], function)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if select_tf_ops:
-        converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
-    try:
-        return bytes(converter.convert())
-    except Exception as error:  # the converter raises its own, undocumented types
-        raise ConversionError(
-            f"TensorFlow's TFLite converter refused the model: {_reason(str(error))}",
-            "If it names operators, --select-tf-ops lets TensorFlow's own kernels run them.",
-        ) from error
+    with tempfile.TemporaryDirectory(dir=folder) as saved:
+        write(function, Path(saved))
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serving_default"])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if select_tf_ops:
+            converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
+        try:
+            model = bytes(converter.convert())
+        except Exception as error:  # the converter raises its own, undocumented types
+            raise ConversionError(
+                f"TensorFlow's TFLite converter refused the model: {_reason(str(error))}",
+                "If it names operators, --select-tf-ops lets TensorFlow's own kernels run them.",
+            ) from error
+    return rename(model, function.input_names, function.output_names)
 
 
 def _reason(text: str) -> str:

@@ -140,9 +140,7 @@ def _check_arch(path: Path, content: Content, arch: str) -> None:
             "For a class Net in model.py write --arch model:Net",
         )
     if FORMAT_OF_CONTENT[content] is not Format.PYTORCH:
-        raise UsageError(
-            f"{path} is a {content.value} file, which brings its own architecture.", "Leave --arch out."
-        )
+        raise UsageError(f"{path} is a {content.value} file, which brings its own architecture.", "Leave --arch out.")
 
 
 def _live_source(module: Any, arch: str | None, common: dict[str, Any]) -> Source:

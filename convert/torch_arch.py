@@ -58,7 +58,8 @@ def build_module(arch: str) -> nn.Module:
     built = _call(factory, arch)
     if not isinstance(built, nn.Module):
         raise UsageError(
-            f"{arch} returned a {type(built).__name__}, expected a torch.nn.Module.", "Let it return the model."
+            f"{arch} returned a {type(built).__name__}, expected a torch.nn.Module.",
+            "Let it return the model.",
         )
     return built
 

@@ -1,12 +1,7 @@
-"""``torch.export`` of a module by its signature, and the quiet in which exporters run."""
+"""``torch.export`` of a module by its signature."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,57 +11,10 @@ from xport.convert.source import Source
 from xport.convert.torch_flat import flat_module
 from xport.convert.torch_inputs import examples
 from xport.convert.torch_probe import probe_inputs
+from xport.convert.torch_quiet import conversion
 from xport.convert.torch_signature import probe_sizes
-from xport.errors import ConversionError, XportError
+from xport.errors import ConversionError
 from xport.signature import Signature
-
-_LOGGERS = ("torch", "torch.export", "torch.onnx", "onnxscript", "onnx_ir")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep a framework's warnings, log lines and prints from the user."""
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextlib.contextmanager
-def conversion(what: str) -> Iterator[None]:
-    """Run an exporter quietly and turn whatever it raises into a short `ConversionError`.
-
-    Args:
-        what: The exporter, as the message calls it.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ConversionError: With the innermost reason, chained to the original.
-    """
-    try:
-        with quiet(), torch.no_grad():
-            yield
-    except XportError:
-        raise
-    except Exception as error:  # exporters raise anything
-        raise ConversionError(f"{what} failed: {reason(error)}") from error
-
-
-def reason(error: BaseException) -> str:
-    """The innermost cause of an error in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines[:3])[:400]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def example_tensors(source: Source, module: nn.Module, signature: Signature) -> tuple[list[torch.Tensor], ...]:
@@ -118,8 +66,6 @@ def export_program(
 def dynamic_shapes(signature: Signature) -> dict[str, dict[int, Any]]:
     """The signature's dynamic dimensions as ``torch.export`` wants them; it must not fix any of them."""
     return {
-        spec.name: {
-            axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(spec.shape or ()) if isinstance(dim, str)
-        }
+        spec.name: {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(spec.shape or ()) if isinstance(dim, str)}
         for spec in signature.inputs
     }

@@ -134,9 +134,7 @@ def _inputs(program: torch.export.ExportedProgram, names: list[str]) -> tuple[Te
     return tuple(specs)
 
 
-def _bounds(
-    program: torch.export.ExportedProgram, names: list[str]
-) -> dict[tuple[str, int], tuple[int, int]]:
+def _bounds(program: torch.export.ExportedProgram, names: list[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """The smallest and largest size of each dynamic dimension, by the input's name and the position."""
     bounds = {str(symbol): _limits(limits) for symbol, limits in program.range_constraints.items()}
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from xport import proof
 from xport.convert.source import Source
 from xport.convert.torch_exported import FlatProgram
 from xport.convert.torch_flat import argument_names, forward_parameters
-from xport.convert.torch_recorded import example_specs, recorded_signature
+from xport.convert.torch_recorded import example_specs
 from xport.convert.torch_values import dtype_of, to_tensor
 from xport.errors import UsageError
 from xport.formats import Format
@@ -97,7 +98,7 @@ def to_array_dtype(value: Any) -> Any:
 def _described(source: Source, module: nn.Module) -> tuple[TensorSpec, ...]:
     """What the file or the module itself says: xport's record, a program's placeholders, a zoo model's inputs."""
     if source.path is not None and source.format in (Format.TORCHSCRIPT, Format.EXPORTED):
-        recorded = recorded_signature(source.path)
+        recorded = proof.read_signature(source.path, source.format)
         if recorded is not None:
             return recorded.inputs
     if isinstance(module, FlatProgram):
@@ -139,8 +140,7 @@ def _in_order(specs: Sequence[TensorSpec], module: nn.Module, what: str) -> tupl
     unknown = [name for name in by_name if name not in known]
     if unknown and not open_ended:
         flags = " ".join(
-            f"--input '{TensorSpec(name, spec.dtype, spec.shape)}'"
-            for name, spec in zip(known, specs, strict=False)
+            f"--input '{TensorSpec(name, spec.dtype, spec.shape)}'" for name, spec in zip(known, specs, strict=False)
         )
         raise UsageError(
             f"{what} has no input named {unknown[0]!r}; {listing}",
@@ -152,7 +152,7 @@ def _in_order(specs: Sequence[TensorSpec], module: nn.Module, what: str) -> tupl
             f"The input {missing[0]!r} of {what} is not described; {listing}",
             f"Add --input '{missing[0]}:float32[batch,…]'",
         )
-    order = [name for name in known if name in by_name] + [name for name in unknown]
+    order = [name for name in known if name in by_name] + unknown
     for spec in by_name.values():
         if spec.shape is None:
             raise UsageError(f"The shape of {spec.name!r} is unknown.", f"Add --input '{spec.name}:{spec.dtype}[…]'")

@@ -12,6 +12,7 @@ from torch import nn
 from xport.convert.source import Source
 from xport.convert.torch_arch import build_module, importable_cwd, load_weights
 from xport.convert.torch_exported import FlatProgram, load_program
+from xport.convert.torch_quiet import quiet
 from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError, XportError
 from xport.formats import Content
 
@@ -42,7 +43,8 @@ def load_module(source: Source) -> nn.Module:
         name, _, size = source.zoo.partition("@")
         module = build(name, size="small" if size == "small" else "real").module
     else:
-        module = _load_file(source, _path(source))
+        with quiet():
+            module = _load_file(source, _path(source))
     return _in_eval_mode(module)
 
 
@@ -90,7 +92,7 @@ def _load_file(source: Source, path: Path) -> nn.Module:
 
 def _load_torchscript(path: Path) -> nn.Module:
     try:
-        module: nn.Module = torch.jit.load(str(path), map_location="cpu")
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError, UnicodeDecodeError) as error:
         raise UnreadableModelError(f"{path} is a broken TorchScript archive: {brief(error)}", _BROKEN) from error
     return module
@@ -191,7 +193,16 @@ def find_state(content: Any) -> dict[str, Any] | None:
         return None
     if _is_state(content):
         return content
-    for key in ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights"):
+    for key in (
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "model",
+        "module",
+        "net",
+        "network",
+        "weights",
+    ):
         inner = content.get(key)
         if isinstance(inner, nn.Module):
             inner = inner.state_dict()

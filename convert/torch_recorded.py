@@ -1,18 +1,14 @@
-"""What PyTorch's archives record about a model's interface: our own signature, or the shapes it was traced with."""
+"""The shapes that a TorchScript archive was traced with, for a message that shows what to type."""
 
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from xport.signature import Signature, TensorSpec
-
-SIGNATURE_RECORD = "xport.signature.json"
-"""Name of the extra file with `Signature.to_json` in the TorchScript and ``.pt2`` archives that xport writes."""
+from xport.signature import TensorSpec
 
 _STORAGE_DTYPES = {
     "FloatStorage": "float32",
@@ -26,24 +22,6 @@ _STORAGE_DTYPES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
-
-
-def extra_files(signature: Signature) -> dict[str, str]:
-    """The extra files that record a signature in an archive."""
-    return {SIGNATURE_RECORD: json.dumps(signature.to_json())}
-
-
-def recorded_signature(path: Path) -> Signature | None:
-    """The signature that xport put into a TorchScript or ``.pt2`` archive.
-
-    Args:
-        path: The archive.
-
-    Returns:
-        The signature; None in archives that others wrote.
-    """
-    data = _member(path, f"extra/{SIGNATURE_RECORD}")
-    return Signature.from_json(json.loads(data)) if data else None
 
 
 def traced_inputs(path: Path) -> list[tuple[str, tuple[int, ...]]]:

@@ -25,12 +25,12 @@ _NAME = re.compile(r"[\w.:\-/#$ ]*")
 """Names cannot do harm in generated source as long as they have no brackets, quotes, commas, = or line ends."""
 _EXPRESSION_WORD = re.compile(r"[A-Za-z_]\w*(?!\w)(?P<call>\s*\()?")
 _EXPRESSION = re.compile(r"[\w\s+\-*/%(),<>=!&|~.']*")
-_FUNCTIONS = frozenset(
-    "Symbol Integer Rational Float Add Mul Pow Mod Max Min Abs Eq Ne Lt Le Gt Ge And Or Not Piecewise "
-    "FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
-    "FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt "
-    "RoundDecimal ToFloat Identity Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan "
-    "ceiling floor sqrt OpaqueUnaryFn_sqrt OpaqueUnaryFn_log2 BitwiseFn_bitwise_and BitwiseFn_bitwise_or".split()
+_FUNCTION = re.compile(
+    r"Symbol|Integer|Rational|Float|Add|Mul|Pow|Mod|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Piecewise|Where"
+    r"|(Une|E)quality|(StrictLess|Less|StrictGreater|Greater)Than|ceiling|floor|sqrt|ToFloat|Identity"
+    r"|FloorDiv|CleanDiv|CeilDiv|IntTrueDiv|FloatTrueDiv|ModularIndexing|PythonMod|[LR]Shift|PowByNatural|FloatPow"
+    r"|(Ceil|Floor|Trunc|Round)ToInt|TruncToFloat|RoundDecimal|IsNonOverlappingAndDenseIndicator"
+    r"|OpaqueUnaryFn_(sqrt|log2)|BitwiseFn_bitwise_(and|or)"
 )
 _OPERATOR = re.compile(
     r"torch\.ops\.(?!load_library|import_module)[a-zA-Z]\w*\.[A-Za-z_]\w*(\.[A-Za-z_]\w*)?"
@@ -42,7 +42,10 @@ _FREE_TEXT = frozenset({"metadata", "guards_code", "in_spec", "out_spec", "torch
 """Read as text only; guards are checked by `harmless_guard` after loading, specs by `_imports_in_spec`."""
 _LITERAL = re.compile(r"[^'\"\\\n\r{}]*")
 _GUARD = re.compile(r"[\w\s+\-*/%(),<>=!&|~.\[\]']*")
-_GUARD_WORDS = frozenset("L size and or not max min math floor ceil trunc torch sym_float sym_int FloorDiv".split())
+_GUARD_WORDS = frozenset(
+    {"L", "size", "and", "or", "not", "max", "min", "math", "floor", "ceil", "trunc"}
+    | {"torch", "sym_float", "sym_int", "FloorDiv"}
+)
 _PICKLED = re.compile(r"(^|/)(data/sample_inputs/[^/]*\.pt|data/(weights|constants)/[^/]*\.pt|serialized_\w+\.pt)$")
 _PAYLOAD_CONFIG = re.compile(r"(^|/)data/(weights|constants)/\w*_config\.json$")
 _PROGRAM = re.compile(r"(^|/)(models/[^/]*\.json|serialized_exported_program\.json)$")
@@ -149,4 +152,4 @@ def _harmless_expression(text: str) -> bool:
     if not _EXPRESSION.fullmatch(text) or "__" in text or re.search(r"[A-Za-z_)']\s*\.", text):
         return False
     calls = (match.group().rstrip(" (") for match in _EXPRESSION_WORD.finditer(text) if match["call"])
-    return all(name in _FUNCTIONS for name in calls) and re.fullmatch(r"[^']*('\w*'[^']*)*", text) is not None
+    return all(_FUNCTION.fullmatch(name) for name in calls) and re.fullmatch(r"[^']*('\w*'[^']*)*", text) is not None

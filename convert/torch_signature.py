@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from xport import proof
 from xport.convert.source import Source
 from xport.convert.torch_exported import FlatProgram
 from xport.convert.torch_inputs import examples, input_specs
 from xport.convert.torch_probe import Sizes, probe_inputs, run, settings
-from xport.convert.torch_recorded import recorded_signature
 from xport.convert.torch_values import dtype_of, flatten_outputs, to_array, to_tensor
 from xport.errors import UsageError, XportError, XportWarning
 from xport.formats import Format
@@ -57,15 +57,15 @@ def derive_signature(source: Source, module: nn.Module | None = None) -> Signatu
         fixed = tuple(replace(s, shape=tuple(to_tensor(given[s.name]).shape)) for s in inputs)
         signature = _measure(source, module, fixed, given)
         warnings.warn(
-            XportWarning(f"{source.name} runs at its examples' batch size only, so the batch is fixed: {error.message}"),
+            XportWarning(
+                f"{source.name} runs at its examples' batch size only, so the batch is fixed: {error.message}"
+            ),
             stacklevel=2,
         )
         return signature
 
 
-def call_module(
-    module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def call_module(module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run a module on arrays.
 
     Args:
@@ -122,9 +122,7 @@ def probe_sizes(module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[
     raise _cannot_run(module, inputs, given, *failure)
 
 
-def _measure(
-    source: Source, module: nn.Module, inputs: tuple[TensorSpec, ...], given: Mapping[str, Any]
-) -> Signature:
+def _measure(source: Source, module: nn.Module, inputs: tuple[TensorSpec, ...], given: Mapping[str, Any]) -> Signature:
     first, second = probe_sizes(module, inputs, given)
     runs = [
         flatten_outputs(run(module, probe_inputs(inputs, sizes, examples=given, blank=blank)))
@@ -161,9 +159,7 @@ def _symbolic(name: str, shapes: Sequence[tuple[int, ...]], first: Sizes, second
     return tuple(dims)
 
 
-def _output_names(
-    source: Source, module: nn.Module, tensors: Tensors, inputs: Sequence[TensorSpec]
-) -> list[str]:
+def _output_names(source: Source, module: nn.Module, tensors: Tensors, inputs: Sequence[TensorSpec]) -> list[str]:
     given = source.output_names or _described_names(source, module, len(tensors))
     if given and len(given) != len(tensors):
         raise UsageError(
@@ -187,7 +183,7 @@ def _described_names(source: Source, module: nn.Module, count: int) -> tuple[str
 
     names: tuple[str, ...] = ()
     if source.path is not None and source.format in (Format.TORCHSCRIPT, Format.EXPORTED):
-        recorded = recorded_signature(source.path)
+        recorded = proof.read_signature(source.path, source.format)
         names = tuple(spec.name for spec in recorded.outputs) if recorded else ()
     elif isinstance(module, ReferenceModule):
         names = tuple(module.outputs)

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from xport.convert.source import Source
-from xport.convert.torch_export_program import conversion, export_program
+from xport.convert.torch_export_program import export_program
 from xport.convert.torch_loading import load_exported, load_module
-from xport.convert.torch_recorded import extra_files
+from xport.convert.torch_quiet import conversion
 from xport.errors import ConversionError
 from xport.formats import Content
 from xport.signature import Signature
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
-    """Write a module as a ``.pt2`` file, with its signature in it.
+    """Write a module as a ``.pt2`` file.
 
     The program takes what the signature says and returns what the module returns, containers included, where
     ``torch.export`` knows those; otherwise a tuple of tensors.
@@ -33,7 +33,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """
     program = _program(source, signature)
     with conversion("torch.export.save"), target.open("wb") as file:  # a path would have to end in .pt2
-        torch.export.save(program, file, extra_files=extra_files(signature))
+        torch.export.save(program, file)
 
 
 def _program(source: Source, signature: Signature) -> torch.export.ExportedProgram:

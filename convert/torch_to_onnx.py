@@ -11,8 +11,9 @@ from torch import nn
 
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.source import Source
-from xport.convert.torch_export_program import conversion, export_program
+from xport.convert.torch_export_program import export_program
 from xport.convert.torch_loading import load_exported, load_module
+from xport.convert.torch_quiet import conversion
 from xport.errors import ConversionError
 from xport.formats import Content
 from xport.signature import Signature
@@ -47,9 +48,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     save_model(model, target)
 
 
-def export_onnx(
-    program: torch.export.ExportedProgram, opset: int, table: dict[Any, Any] | None = None
-) -> ir.Model:
+def export_onnx(program: torch.export.ExportedProgram, opset: int, table: dict[Any, Any] | None = None) -> ir.Model:
     """Translate an exported program to ONNX in memory.
 
     Args:
@@ -65,7 +64,12 @@ def export_onnx(
     """
     with conversion("torch.onnx"):
         result = torch.onnx.export(
-            program, dynamo=True, opset_version=opset, optimize=True, verbose=False, custom_translation_table=table
+            program,
+            dynamo=True,
+            opset_version=opset,
+            optimize=True,
+            verbose=False,
+            custom_translation_table=table,
         )
     if result is None:
         raise ConversionError("torch.onnx gave no model.")

@@ -16,9 +16,10 @@ from torch import nn
 
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.source import Source
-from xport.convert.torch_export_program import conversion, example_tensors
+from xport.convert.torch_export_program import example_tensors
 from xport.convert.torch_flat import flat_module
 from xport.convert.torch_loading import load_module
+from xport.convert.torch_quiet import conversion
 from xport.errors import ConversionError
 from xport.signature import Signature
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from xport.convert.source import Source
-from xport.convert.torch_export_program import conversion, example_tensors
+from xport.convert.torch_export_program import example_tensors
 from xport.convert.torch_exported import FlatProgram
 from xport.convert.torch_flat import flat_module
 from xport.convert.torch_loading import load_module
 from xport.convert.torch_probe import run
-from xport.convert.torch_recorded import extra_files
+from xport.convert.torch_quiet import conversion
 from xport.convert.torch_values import flatten_outputs
 from xport.errors import ConversionError, XportError
 from xport.signature import Signature
@@ -23,7 +23,7 @@ _OWN_OPERATORS = "xport::"
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
-    """Write a module as a TorchScript file, with its signature in it.
+    """Write a module as a TorchScript file.
 
     Args:
         source: A module, zoo model, state dict, pickled module or TorchScript file.
@@ -42,7 +42,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     else:
         script = script_module(source, module, signature)
     with conversion("torch.jit.save"):
-        torch.jit.save(script, str(target), _extra_files=extra_files(signature))
+        torch.jit.save(script, str(target))  # type: ignore[no-untyped-call]
 
 
 def script_module(source: Source, module: nn.Module, signature: Signature) -> torch.jit.ScriptModule:
@@ -68,9 +68,7 @@ def script_module(source: Source, module: nn.Module, signature: Signature) -> to
         view = flat_module(module, signature, keep_structure=keep_structure)
         try:
             with conversion("torch.jit.trace"):
-                script: torch.jit.ScriptModule = torch.jit.trace(
-                    view, tuple(first), strict=False, check_trace=False
-                )
+                script: torch.jit.ScriptModule = torch.jit.trace(view, tuple(first), strict=False, check_trace=False)
                 _check(script, module, signature, second)
             return script
         except ConversionError as error:

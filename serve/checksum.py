@@ -1,7 +1,7 @@
 """CRC-32C (Castagnoli), as TFRecord files want it; plain Python would take seconds for a megabyte.
 
-A checksum is linear over bits, so a long message is cut into equal lanes, all lanes are fed one byte at a time as one
-numpy array, and the lanes' results are then joined by shifting each over the bytes behind it.
+A checksum is linear over bits, so a long message is cut into equal lanes, all lanes are fed one byte at a
+time as one numpy array, and the lanes' results are then joined by shifting each over the bytes behind it.
 Source: RFC 3720, appendix B.4; the masking is tensorflow/core/lib/hash/crc32c.h.
 """
 

@@ -1,9 +1,9 @@
 """TF Serving's warm-up file: requests that a server answers by itself before it takes traffic.
 
-``assets.extra/tf_serving_warmup_requests`` is a TFRecord file of ``tensorflow.serving.PredictionLog`` messages, at
-most 1000. Sources: https://www.tensorflow.org/tfx/serving/saved_model_warmup;
-tensorflow/core/lib/io/record_writer.h for TFRecord: length (uint64), masked CRC-32C of the length, data, masked
-CRC-32C of the data.
+``assets.extra/tf_serving_warmup_requests`` is a TFRecord file of ``tensorflow.serving.PredictionLog``
+messages, at most 1000. Sources: https://www.tensorflow.org/tfx/serving/saved_model_warmup;
+tensorflow/core/lib/io/record_writer.h for TFRecord: length (uint64), masked CRC-32C of the length, data,
+masked CRC-32C of the data.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def write(savedmodel: Path, inputs: Sequence[Mapping[str, np.ndarray]], *, model
     Args:
         savedmodel: The SavedModel's folder.
         inputs: The inputs of each request by name; none removes the file.
-        model_name: The name that the requests ask for; TF Serving does not compare it. By default the folder's,
-            or its parent's where the folder is a version number.
+        model_name: The name that the requests ask for; TF Serving does not compare it. By default the
+            folder's, or its parent's where the folder is a version number.
     """
     target = savedmodel / FILE
     if not inputs:

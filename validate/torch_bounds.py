@@ -22,7 +22,7 @@ _ROW_LIMIT = 2**31
 
 @dataclass(frozen=True)
 class _Lookup:
-    """One use of indices: the operator, the indices, and how many things there are to pick from."""
+    """One use of indices: the operator, the indices, how many things there are to pick from."""
 
     operator: str
     indices: torch.Tensor
@@ -88,7 +88,7 @@ def table_bounds(source: Source, signature: Signature) -> dict[str, Bounds]:
 
 
 def _lookups(module: nn.Module, signature: Signature, sizes: Sizes, ones: str) -> list[_Lookup] | None:
-    """The lookups of one run with every integer zero but those of one input; None if the model does not run so."""
+    """The lookups of a run where the integers of one input are ones, all others zeros; None if it fails."""
     inputs = probe_inputs(signature.inputs, sizes)
     for spec in signature.inputs:
         if spec.dtype in ("int32", "int64"):

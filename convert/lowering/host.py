@@ -175,9 +175,7 @@ def _equal(inputs: list[HostVector], _: Attributes) -> np.ndarray | None:
     if len(a.items) != len(b.items) and 1 not in (len(a.items), len(b.items)):
         return None
     n = max(len(a.items), len(b.items))
-    answers = [
-        _same(x, y) for x, y in zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)
-    ]
+    answers = [_same(x, y) for x, y in zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)]
     if any(answer is None for answer in answers):
         return None
     return np.array(answers).reshape(() if a.scalar and b.scalar else (n,))

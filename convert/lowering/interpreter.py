@@ -158,9 +158,7 @@ class Interpreter:
         self._run_nodes(graph, Scope(env, scope.opsets, scope.attributes))
         return [env[v] for v in graph.outputs]
 
-    def _run_function(
-        self, function: ir.Function, node: ir.Node, inputs: Sequence[Any], scope: Scope
-    ) -> list[Value]:
+    def _run_function(self, function: ir.Function, node: ir.Node, inputs: Sequence[Any], scope: Scope) -> list[Value]:
         env: Env = {}
         padded = [*inputs, *[None] * (len(function.inputs) - len(inputs))]
         env.update({v: x for v, x in zip(function.inputs, padded, strict=True) if x is not None})
@@ -185,9 +183,7 @@ class Interpreter:
         except UnsupportedError as error:
             if error.message.startswith("Cannot lower"):
                 raise
-            raise UnsupportedError(
-                f"Cannot lower {label} to {self.target.name}: {error.message}", error.fix
-            ) from error
+            raise UnsupportedError(f"Cannot lower {label} to {self.target.name}: {error.message}", error.fix) from error
         except XportError:
             raise
         except Exception as error:
@@ -217,9 +213,7 @@ class Interpreter:
             return []
         return self._lower(handler, node, call, scope)
 
-    def _call(
-        self, handler: Handler, node: ir.Node, inputs: list[Value | None], given: dict[str, Any]
-    ) -> Call:
+    def _call(self, handler: Handler, node: ir.Node, inputs: list[Value | None], given: dict[str, Any]) -> Call:
         """Match inputs and attributes with the handler's parameters."""
         variadic = any(p.variadic for p in handler.parameters)
         while inputs and inputs[-1] is None and len(inputs) > len(handler.parameters):

@@ -49,9 +49,7 @@ def check_external_data(model: ir.Model, folder: Path) -> None:
         if os.path.isabs(location) or not target.is_relative_to(folder):
             raise UnreadableModelError(f"Tensor {tensor.name!r} keeps its data outside: {location!r}.", fix)
         if not target.is_file():
-            raise UnreadableModelError(
-                f"Tensor {tensor.name!r} keeps its data in {location!r}, which is missing.", fix
-            )
+            raise UnreadableModelError(f"Tensor {tensor.name!r} keeps its data in {location!r}, which is missing.", fix)
         end = (tensor.offset or 0) + (tensor.length or 0)
         if target.stat().st_size < end:
             raise UnreadableModelError(

@@ -42,9 +42,7 @@ class Dim:
         return "*".join([*factors, *self.symbols]) or "1"
 
     def _combine(self, other: Any, sign: str, compute: Callable[[Any, Any], Any]) -> Dim:
-        return Dim(
-            1, (f"({self.name}{sign}{name_of(other)})",), lambda: compute(self.scalar, scalar_of(other))
-        )
+        return Dim(1, (f"({self.name}{sign}{name_of(other)})",), lambda: compute(self.scalar, scalar_of(other)))
 
     def __add__(self, other: Any) -> Any:
         return self if _is(other, 0) else self._combine(other, "+", lambda a, b: a + b)
@@ -124,11 +122,7 @@ def divide(numerator: Any, denominator: Any) -> Any | None:
         return None
     coefficient = denominator.coefficient if isinstance(denominator, Dim) else denominator
     symbols = denominator.symbols if isinstance(denominator, Dim) else ()
-    if (
-        not isinstance(coefficient, (int, np.integer))
-        or not coefficient
-        or numerator.coefficient % coefficient
-    ):
+    if not isinstance(coefficient, (int, np.integer)) or not coefficient or numerator.coefficient % coefficient:
         return None
     rest = list(numerator.symbols)
     for symbol in symbols:

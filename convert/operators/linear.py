@@ -40,9 +40,7 @@ def gemm(
     else:
         rows, b = _rows(xp, a, b, context)
     weight = xp.as_tensor(b, context.node.inputs[1].name)
-    return xp.gemm(
-        rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB)
-    )
+    return xp.gemm(rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB))
 
 
 def _rows(xp: Any, a: Value, b: Any, context: Context) -> tuple[Any, Any]:

@@ -105,11 +105,7 @@ def squeeze_1(xp: Any, x: Tensor, *, axes: list[int] | None = None) -> Any:
 
 def _squeeze(xp: Any, x: Any, axes: list[int] | None) -> Any:
     sizes = xp.shape(x)
-    gone = (
-        {a % len(sizes) for a in axes}
-        if axes is not None
-        else {i for i, s in enumerate(sizes) if xp.is_one(s)}
-    )
+    gone = {a % len(sizes) for a in axes} if axes is not None else {i for i, s in enumerate(sizes) if xp.is_one(s)}
     return xp.reshape(x, [s for i, s in enumerate(sizes) if i not in gone])
 
 

@@ -24,9 +24,7 @@ class TfShapes(TfLinear):
         rank = max(len(own), len(sizes))
         own = [1] * (rank - len(own)) + own
         wanted = [1] * (rank - len(sizes)) + list(sizes)
-        if all(
-            isinstance(w, (int, np.integer)) or isinstance(o, int) for w, o in zip(wanted, own, strict=True)
-        ):
+        if all(isinstance(w, (int, np.integer)) or isinstance(o, int) for w, o in zip(wanted, own, strict=True)):
             wanted = [o if self.is_one(w) else w for w, o in zip(wanted, own, strict=True)]
         if all(o == w for o, w in zip(own, wanted, strict=True)):
             return self.reshape(x, own)

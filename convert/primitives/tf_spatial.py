@@ -35,9 +35,7 @@ class TfSpatial(TfShapes):
     ) -> Any:
         """Convolution; ``w`` is in ONNX order (out, in / groups, spatial…)."""
         order = [*range(2, len(strides) + 2), 1, 0]
-        kernel = (
-            np.ascontiguousarray(w.transpose(order)) if isinstance(w, np.ndarray) else tf.transpose(w, order)
-        )
+        kernel = np.ascontiguousarray(w.transpose(order)) if isinstance(w, np.ndarray) else tf.transpose(w, order)
         x, mode = self._padded(x, padding, [k for k in self.shape_of_weight(w)[2:]], strides, dilations)
         name = "kernel"
         result = tf.nn.convolution(x, self.as_tensor(kernel, name), strides, mode, dilations=dilations)
@@ -58,13 +56,9 @@ class TfSpatial(TfShapes):
     def max_pool(self, x: Any, kernel: Any, *, strides: Any, padding: Any, dilations: Any) -> Any:
         """Maximum over windows."""
         x, mode = self._padded_with(x, padding, kernel, strides, dilations, x.dtype.min)
-        return tf.nn.pool(
-            x, list(kernel), "MAX", strides=list(strides), padding=mode, dilations=list(dilations)
-        )
+        return tf.nn.pool(x, list(kernel), "MAX", strides=list(strides), padding=mode, dilations=list(dilations))
 
-    def _padded_with(
-        self, x: Any, padding: Any, kernel: Any, strides: Any, dilations: Any, value: Any
-    ) -> Any:
+    def _padded_with(self, x: Any, padding: Any, kernel: Any, strides: Any, dilations: Any, value: Any) -> Any:
         same, mode = self._padded(x, padding, kernel, strides, dilations)
         if same is x:
             return x, mode

@@ -38,9 +38,7 @@ class TorchShapes(TorchLinear):
         keys: list[Any] = [slice(None)] * x.dim()
         for axis, start, end, step in ranges:
             if step < 0:
-                count = range(x.shape[axis])[
-                    slice(int(start), None if end < -x.shape[axis] else int(end), step)
-                ]
+                count = range(x.shape[axis])[slice(int(start), None if end < -x.shape[axis] else int(end), step)]
                 x = torch.index_select(x, axis, torch.tensor(list(count), dtype=torch.int64, device=x.device))
             else:
                 keys[axis] = slice(start, end, step)

@@ -1,1 +1,104 @@
-"""xport."""
+"""Move a trained model between PyTorch, ONNX, TensorFlow SavedModel and TFLite, with a proof.
+
+>>> import xport
+>>> artifact = xport.convert("model.pt2", to="savedmodel")  # doctest: +SKIP
+>>> model = xport.load(artifact.path)  # doctest: +SKIP
+
+Importing this package imports no framework; each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xport.artifact import Artifact as Artifact
+    from xport.artifact import Proof as Proof
+    from xport.convert.api import convert as convert
+    from xport.errors import ConversionError as ConversionError
+    from xport.errors import DestinationError as DestinationError
+    from xport.errors import InputsError as InputsError
+    from xport.errors import MissingRuntimeError as MissingRuntimeError
+    from xport.errors import ParityError as ParityError
+    from xport.errors import UnreadableModelError as UnreadableModelError
+    from xport.errors import UnsupportedError as UnsupportedError
+    from xport.errors import UntrustedCodeError as UntrustedCodeError
+    from xport.errors import UsageError as UsageError
+    from xport.errors import WorkerError as WorkerError
+    from xport.errors import XportError as XportError
+    from xport.errors import XportWarning as XportWarning
+    from xport.formats import Format as Format
+    from xport.inspection import inspect as inspect
+    from xport.loading import load as load
+    from xport.signature import Signature as Signature
+    from xport.signature import TensorSpec as TensorSpec
+    from xport.validate.verdicts import Tolerance as Tolerance
+    from xport.verify import verify as verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "xport.artifact",
+    "ConversionError": "xport.errors",
+    "DestinationError": "xport.errors",
+    "Format": "xport.formats",
+    "InputsError": "xport.errors",
+    "MissingRuntimeError": "xport.errors",
+    "ParityError": "xport.errors",
+    "Proof": "xport.artifact",
+    "Signature": "xport.signature",
+    "TensorSpec": "xport.signature",
+    "Tolerance": "xport.validate.verdicts",
+    "UnreadableModelError": "xport.errors",
+    "UnsupportedError": "xport.errors",
+    "UntrustedCodeError": "xport.errors",
+    "UsageError": "xport.errors",
+    "WorkerError": "xport.errors",
+    "XportError": "xport.errors",
+    "XportWarning": "xport.errors",
+    "inspect": "xport.inspection",
+    "load": "xport.loading",
+}
+# Modules and packages of that name that are also functions; see `xport.callable_module`.
+_CALLABLE = ("convert", "verify")
+
+__all__ = [
+    "Artifact",
+    "ConversionError",
+    "DestinationError",
+    "Format",
+    "InputsError",
+    "MissingRuntimeError",
+    "ParityError",
+    "Proof",
+    "Signature",
+    "TensorSpec",
+    "Tolerance",
+    "UnreadableModelError",
+    "UnsupportedError",
+    "UntrustedCodeError",
+    "UsageError",
+    "WorkerError",
+    "XportError",
+    "XportWarning",
+    "__version__",
+    "convert",
+    "inspect",
+    "load",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CALLABLE:
+        return importlib.import_module(f"xport.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'xport' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -113,9 +113,7 @@ def detect(path: Path) -> Content:
     except OSError as error:
         raise UnreadableModelError(f"{path} cannot be read: {error.strerror}.") from error
     if not head:
-        raise UnreadableModelError(
-            f"{path} is empty.", "Save the model again; the write may have been cut short."
-        )
+        raise UnreadableModelError(f"{path} is empty.", "Save the model again; the write may have been cut short.")
     return _detect_bytes(path, head)
 
 
@@ -190,7 +188,5 @@ def _is_onnx(head: bytes) -> bool:
     begins with field 1; files without it (it is optional in proto2) begin with one of fields 2 to 8.
     """
     if head[0] == 0x08:
-        return (
-            len(head) > 2 and head[1] < 0x80 and head[2] in (0x10, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
-        )
+        return len(head) > 2 and head[1] < 0x80 and head[2] in (0x10, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
     return head[0] in (0x12, 0x3A) and b"\x0a" in head[:64] and not head[:64].isascii()

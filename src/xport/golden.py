@@ -1,7 +1,8 @@
-"""Golden cases: a few inputs with the source's outputs, kept inside an artifact so that it can be checked for ever.
+"""Golden cases: a few inputs with the source's outputs, kept in an artifact so that it can always be checked.
 
-They are one npz archive of plain arrays: no pickle in it, none accepted. What numpy cannot store by itself is stored
-as bytes beside a manifest: the types of ml_dtypes as raw bytes, strings as UTF-8 with their lengths.
+They are one npz archive of plain arrays: no pickle in it, none accepted. What numpy cannot store by itself
+is stored as bytes beside a manifest: the types of ml_dtypes as raw bytes, strings as UTF-8 with their
+lengths.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def _pack(tensors: Mapping[str, np.ndarray], arrays: dict[str, np.ndarray]) -> l
     for name, tensor in tensors.items():
         array = np.asarray(tensor)
         key, dtype = f"a{len(arrays)}", dtype_name(array.dtype)
-        row = {"name": name, "dtype": dtype, "shape": list(array.shape), "data": key}
+        row: dict[str, Any] = {"name": name, "dtype": dtype, "shape": list(array.shape), "data": key}
         if dtype == "string":
             items = [_bytes(item) for item in array.flat]
             row["lengths"] = f"{key}_lengths"
@@ -133,7 +134,7 @@ def _unpack(rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray])
             flat[:] = [piece.decode() for piece in pieces] if row["text"] else pieces
             tensors[row["name"]] = flat.reshape(shape)
         else:
-            tensors[row["name"]] = data.view(numpy_dtype(row["dtype"])).reshape(shape)
+            tensors[row["name"]] = data.view(numpy_dtype(row["dtype"])).reshape(shape).copy()
     return tensors
 
 

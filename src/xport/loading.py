@@ -94,9 +94,7 @@ def load(
         UsageError: If the model cannot be read, or its inputs are not known.
         MissingRuntimeError: If its runtime is not installed.
     """
-    opened = open_source(
-        source, arch=arch, trust_pickle=trust_pickle, inputs=inputs, example_inputs=example_inputs
-    )
+    opened = open_source(source, arch=arch, trust_pickle=trust_pickle, inputs=inputs, example_inputs=example_inputs)
     found = proof.read(opened.path, opened.format) if opened.path is not None else None
     runner = open_runner(opened, isolated=isolated, device=device, threads=threads)
     return LoadedModel(opened, runner, found[1] if found else None)

@@ -23,7 +23,7 @@ SHEET_VERSION = 1
 
 def attach(
     path: Path,
-    format: Format,
+    file_format: Format,
     signature: Signature,
     proof: Proof,
     cases: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]] = (),
@@ -34,7 +34,7 @@ def attach(
 
     Args:
         path: The model file, or the SavedModel's folder.
-        format: What it holds.
+        file_format: What it holds.
         signature: Inputs and outputs, in order, with the names of dynamic dimensions.
         proof: Where the artifact comes from and what was measured.
         cases: Inputs and the source's outputs; the smallest are kept, within the limits of `xport.golden`.
@@ -53,17 +53,17 @@ def attach(
     members = {carriers.SHEET: json.dumps(sheet, indent=1, ensure_ascii=False).encode()}
     if kept:
         members[carriers.GOLDEN] = golden.encode(kept)
-    carriers.write_members(path, format, members)
-    if format is Format.SAVEDMODEL:
+    carriers.write_members(path, file_format, members)
+    if file_format is Format.SAVEDMODEL:
         warmup.write(path, [inputs for inputs, _ in kept], model_name=model_name)
 
 
-def read(path: Path, format: Format) -> tuple[Signature, Proof, list[Case]] | None:
+def read(path: Path, file_format: Format) -> tuple[Signature, Proof, list[Case]] | None:
     """Read the proof of an artifact.
 
     Args:
         path: The model file, or the SavedModel's folder.
-        format: What it holds.
+        file_format: What it holds.
 
     Returns:
         Signature, proof, and the golden inputs and outputs; None for a model that xport did not make.
@@ -71,7 +71,7 @@ def read(path: Path, format: Format) -> tuple[Signature, Proof, list[Case]] | No
     Raises:
         UnreadableModelError: If the file or the proof is broken.
     """
-    members = carriers.read_members(path, format)
+    members = carriers.read_members(path, file_format)
     if carriers.SHEET not in members:
         return None
     signature, proof = _parse(path, members[carriers.SHEET])
@@ -79,13 +79,13 @@ def read(path: Path, format: Format) -> tuple[Signature, Proof, list[Case]] | No
     return signature, proof, cases
 
 
-def read_signature(path: Path, format: Format) -> Signature | None:
+def read_signature(path: Path, file_format: Format) -> Signature | None:
     """The signature that an artifact carries; None for a model that xport did not make.
 
     Raises:
         UnreadableModelError: If the file or the proof is broken.
     """
-    sheet = carriers.read_members(path, format).get(carriers.SHEET)
+    sheet = carriers.read_members(path, file_format).get(carriers.SHEET)
     return None if sheet is None else _parse(path, sheet)[0]
 
 

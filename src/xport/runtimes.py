@@ -1,4 +1,4 @@
-"""Imports of the optional packages: checked, quiet, and with an error that says how to install what is missing."""
+"""Imports of the optional packages: quiet, and with an error that says how to install what is missing."""
 
 from __future__ import annotations
 

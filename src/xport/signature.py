@@ -128,8 +128,7 @@ class Signature:
 
         def rows(specs: Iterable[TensorSpec]) -> list[dict[str, Any]]:
             return [
-                {"name": s.name, "dtype": s.dtype, "shape": None if s.shape is None else list(s.shape)}
-                for s in specs
+                {"name": s.name, "dtype": s.dtype, "shape": None if s.shape is None else list(s.shape)} for s in specs
             ]
 
         return {"inputs": rows(self.inputs), "outputs": rows(self.outputs)}
@@ -140,8 +139,7 @@ class Signature:
 
         def specs(rows: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
             return tuple(
-                TensorSpec(r["name"], r["dtype"], None if r["shape"] is None else tuple(r["shape"]))
-                for r in rows
+                TensorSpec(r["name"], r["dtype"], None if r["shape"] is None else tuple(r["shape"])) for r in rows
             )
 
         return cls(specs(data["inputs"]), specs(data["outputs"]))

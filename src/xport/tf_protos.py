@@ -1,8 +1,9 @@
 """The TensorFlow messages that xport reads and writes without TensorFlow.
 
-They live in a private descriptor pool, so that they can never clash with TensorFlow's own in one process. Only the
-fields in use are declared; all others are skipped on reading. Enums are declared as integers, which is the same on
-the wire. Sources: tensorflow/core/framework/{tensor,tensor_shape,node_def,attr_value,function,graph,op_def}.proto,
+They live in a private descriptor pool, so that they can never clash with TensorFlow's own in one process.
+Only the fields in use are declared; all others are skipped on reading. Enums are declared as integers,
+which is the same on the wire. Sources:
+tensorflow/core/framework/{tensor,tensor_shape,node_def,attr_value,function,graph,op_def}.proto,
 tensorflow/core/protobuf/{saved_model,meta_graph}.proto; names and numbers are theirs.
 """
 
@@ -24,15 +25,15 @@ _SCALARS = {
     "bytes": _Type.TYPE_BYTES,
 }
 
-# A field is "name type number"; "[]" behind the type repeats it, "{}" makes it the values of a map from string.
+# A field is "name type number"; "[]" behind the type repeats it, "{}" makes it the values of a map from
+# string.
 _FRAMEWORK = {
     "Dim": "size int64 1, name string 2",
     "TensorShapeProto": "dim Dim[] 2, unknown_rank bool 3",
-    "TensorProto": "dtype int32 1, tensor_shape TensorShapeProto 2, tensor_content bytes 4, string_val bytes[] 8",
+    "TensorProto": "dtype int32 1, tensor_shape TensorShapeProto 2, tensor_content bytes 4,string_val bytes[] 8",
     "NameAttrList": "name string 1",
     "ListValue": "func NameAttrList[] 9",
-    "AttrValue": "list ListValue 1, type int32 6, shape TensorShapeProto 7, tensor TensorProto 8,"
-    "func NameAttrList 10",
+    "AttrValue": "list ListValue 1, type int32 6, shape TensorShapeProto 7, tensor TensorProto 8,func NameAttrList 10",
     "NodeDef": "name string 1, op string 2, input string[] 3, attr AttrValue{} 5",
     "OpDef": "name string 1",
     "FunctionDef": "signature OpDef 1, node_def NodeDef[] 3",
@@ -88,20 +89,23 @@ class Messages:
     """
 
     def __init__(self, package: str, messages: Mapping[str, str], base: Messages | None = None) -> None:
-        self.pool = base.pool if base else descriptor_pool.DescriptorPool()
+        self.pool: Any = base.pool if base else descriptor_pool.DescriptorPool()
         self._package = package
-        self._types = {**(base._types if base else {}), **{name: f".{package}.{name}" for name in messages}}
+        self._types: dict[str, str] = {
+            **(base._types if base else {}),
+            **{name: f".{package}.{name}" for name in messages},
+        }
         file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
         if base:
             file.dependency.append(f"{base._package}.proto")
         for name, fields in messages.items():
             self._declare(file.message_type.add(name=name), name, fields.split(","))
-        self.pool.Add(file)  # type: ignore[no-untyped-call]
+        self.pool.Add(file)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._types:
             raise AttributeError(name)
-        descriptor = self.pool.FindMessageTypeByName(self._types[name][1:])  # type: ignore[no-untyped-call]
+        descriptor = self.pool.FindMessageTypeByName(self._types[name][1:])
         return message_factory.GetMessageClass(descriptor)
 
     def _declare(self, message: Any, path: str, fields: Iterable[str]) -> None:

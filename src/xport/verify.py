@@ -1,4 +1,4 @@
-"""Is an artifact still the model that it was? Its golden inputs are run again and compared with what it carries."""
+"""Is an artifact still the model that it was? Its golden inputs are run again and compared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from xport import proof
 from xport.artifact import Proof
+from xport.callable_module import make_callable
 from xport.convert.source import open_source
 from xport.errors import ParityError, UsageError
 from xport.formats import Format
@@ -66,7 +67,7 @@ class VerifyReport:
             raise ParityError(
                 f"{self.path} no longer gives what it gave when it was made: "
                 + " ".join(f"Output {v.output!r}: {v.reason}" for v in failed),
-                "The file was changed, or a runtime was; `xport inspect` shows the versions it was made with.",
+                "The file or a runtime was changed; `xport inspect` shows the versions it was made with.",
             )
 
 
@@ -113,3 +114,6 @@ def verify(
         actual = [runner.run(inputs) for inputs, _ in cases]
     verdicts = judge_golden([outputs for _, outputs in cases], actual, made.parity)
     return VerifyReport(where, source.format, signature, made, tuple(verdicts), len(cases))
+
+
+make_callable(__name__, "xport.verify:verify")

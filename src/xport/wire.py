@@ -1,6 +1,7 @@
 """A walk over the fields of a serialised protobuf message, without reading their values.
 
-A model of gigabytes can so be asked for its interface and its metadata in milliseconds, and given new metadata by
+A model of gigabytes can so be asked for its interface and its metadata in milliseconds, and given new
+metadata by
 appending: for a repeated field, concatenated messages mean concatenated lists.
 Source: https://protobuf.dev/programming-guides/encoding/.
 """

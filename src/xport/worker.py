@@ -156,9 +156,7 @@ class Worker:
         else:
             how = f"exited with code {code}"
         detail = f"\nIts last words:\n{tail}" if tail else ""
-        return WorkerError(
-            f"The process that ran {function} {how}.{detail}", "Run again with -v for its output."
-        )
+        return WorkerError(f"The process that ran {function} {how}.{detail}", "Run again with -v for its output.")
 
 
 @contextlib.contextmanager

@@ -218,9 +218,7 @@ def _onnxruntime(case: Case) -> list[np.ndarray]:
     import onnxruntime as ort
 
     session = ort.InferenceSession(case.model.SerializeToString())
-    return list(
-        session.run(None, {i.name: x for i, x in zip(session.get_inputs(), case.inputs, strict=True)})
-    )
+    return list(session.run(None, {i.name: x for i, x in zip(session.get_inputs(), case.inputs, strict=True)}))
 
 
 _RUNNERS: dict[str, Callable[[Case], list[np.ndarray]]] = {

@@ -1,7 +1,7 @@
 """Runners: one way to run a model, whatever runtime it needs.
 
-Adding a runtime is one module with one class (a subclass of `xport.validate.runners.base.BaseRunner`) and one line in
-`RUNNERS`.
+Adding a runtime is one module with one class (a subclass of `xport.validate.runners.base.BaseRunner`) and
+one line in `RUNNERS`.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def open_runner(
 
     Args:
         source: A source, a path, a ``zoo:`` name or a live ``nn.Module``.
-        isolated: Run in a process of its own, which a crash of the runtime cannot leave. A live module always runs
-            in this process.
+        isolated: Run in a process of its own, which a crash of the runtime cannot leave. A live module
+            always runs in this process.
         device: ``cpu`` or ``cuda``; never another one than asked for.
         threads: How many threads the runtime may use; None leaves it to the runtime.
         worker: A process to run in, which stays open; by default one of its own, closed with the runner.
@@ -103,7 +103,8 @@ def open_runner(
     opened = source if isinstance(source, Source) else open_source(source)
     if opened.format not in RUNNERS:
         raise UsageError(
-            f"{opened.name} is {opened.format.value}, which xport does not run.", "Convert it to another format."
+            f"{opened.name} is {opened.format.value}, which xport does not run.",
+            "Convert it to another format.",
         )
     if device not in DEVICES:
         raise UsageError(f"Unknown device {device!r}.", f"Use one of {', '.join(DEVICES)}.")

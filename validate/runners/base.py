@@ -65,6 +65,7 @@ class BaseRunner(ABC):
     def _call(self, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Run the model on checked inputs, in the signature's order."""
 
+    @abstractmethod
     def close(self) -> None:
         """Free the model; safe to call twice."""
 

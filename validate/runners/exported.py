@@ -20,5 +20,5 @@ class ExportedRunner(TorchRunner):
             from xport.convert.torch_exported import FlatProgram
             from xport.convert.torch_loading import load_exported
 
-            return FlatProgram.wrap(move_to_device_pass(load_exported(self.source), self.device))
+            return FlatProgram(move_to_device_pass(load_exported(self.source), self.device))
         return module

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 
 from xport.convert.source import Source
+from xport.errors import XportWarning
 from xport.signature import Signature
 from xport.validate.runners import Runner, new_runner
 
@@ -14,15 +16,18 @@ _runners: dict[int, Runner] = {}
 _numbers = itertools.count()
 
 
-def open_here(source: Source, *, device: str, threads: int | None) -> tuple[int, Signature]:
+def open_here(source: Source, *, device: str, threads: int | None) -> tuple[int, Signature, list[str]]:
     """Open a runner in this process.
 
     Returns:
-        Its number, and the model's signature.
+        Its number, the model's signature, and the warnings that its user should see.
     """
-    runner, number = new_runner(source, device=device, threads=threads), next(_numbers)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", XportWarning)
+        runner, number = new_runner(source, device=device, threads=threads), next(_numbers)
     _runners[number] = runner
-    return number, runner.signature
+    ours = [str(w.message) for w in caught if issubclass(w.category, XportWarning)]
+    return number, runner.signature, ours
 
 
 def run_here(number: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

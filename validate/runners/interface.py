@@ -13,7 +13,7 @@ from xport.signature import Dim, Signature, TensorSpec
 
 
 def shape_from(name: str, sizes: Sequence[int | str | None]) -> tuple[Dim, ...]:
-    """A shape out of what runtimes report, where None, -1 and empty names are dynamic dimensions without a name.
+    """A shape out of what runtimes report, where None, -1 and "" are dynamic dimensions without a name.
 
     Args:
         name: The tensor's name; its dynamic dimensions without a name are called after it.
@@ -28,13 +28,13 @@ def shape_from(name: str, sizes: Sequence[int | str | None]) -> tuple[Dim, ...]:
     )
 
 
-def reconcile(runtime: Signature, path: Path, format: Format) -> Signature:
+def reconcile(runtime: Signature, path: Path, file_format: Format) -> Signature:
     """Take order and symbols from the artifact's own record, if it agrees with what the runtime reports.
 
     Args:
         runtime: The runtime's own view.
         path: The artifact.
-        format: What it holds.
+        file_format: What it holds.
 
     Returns:
         The recorded signature where there is one that agrees, otherwise the runtime's view. A record that
@@ -43,7 +43,7 @@ def reconcile(runtime: Signature, path: Path, format: Format) -> Signature:
     Raises:
         UnreadableModelError: If the record is broken.
     """
-    recorded = proof.read_signature(path, format)
+    recorded = proof.read_signature(path, file_format)
     if recorded is None:
         return runtime
     difference = _difference(runtime.inputs, recorded.inputs) or _difference(
@@ -75,8 +75,9 @@ def _difference(
 def _fits(runtime: Sequence[Dim] | None, recorded: Sequence[Dim] | None, *, outputs: bool) -> bool:
     """Whether a recorded shape can be the runtime's: neither may contradict the other.
 
-    A runtime may know less (``None``) or accept more (a symbol where the record has a number). An input that it
-    has fixed where the record has a symbol is a contradiction; an output that it has worked out is not.
+    A runtime may know less (``None``) or accept more (a symbol where the record has a number). An input
+    that it has fixed where the record has a symbol is a contradiction; an output that it has worked out is
+    not.
     """
     if runtime is None or recorded is None:
         return True

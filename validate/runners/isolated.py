@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from xport.convert.source import Source
-from xport.errors import WorkerError
+from xport.errors import WorkerError, XportWarning
 from xport.worker import Worker
 
 _HOST = "xport.validate.runners.host"
@@ -37,9 +38,11 @@ class IsolatedRunner:
         self.worker = worker or Worker(verbose=verbose)
         self._handle: int | None = None
         try:
-            self._handle, self.signature = self.worker.call(
+            self._handle, self.signature, messages = self.worker.call(
                 f"{_HOST}:open_here", source, device=device, threads=threads
             )
+            for message in messages:
+                warnings.warn(XportWarning(message), stacklevel=3)
         except BaseException:
             self.close()
             raise

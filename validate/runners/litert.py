@@ -57,7 +57,8 @@ class LiteRTRunner(BaseRunner):
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
         if not {d["index"] for d in inputs.values()} <= set(order_in):
             raise UnsupportedError(
-                f"{self.path}: signature {key!r} does not run the main graph.", "Convert it with one signature."
+                f"{self.path}: signature {key!r} does not run the main graph.",
+                "Convert it with one signature.",
             )
         return _ordered(inputs, order_in), _ordered(outputs, order_out)
 

@@ -22,9 +22,19 @@ from xport.validate.runners.base import BaseRunner, brief, no_cuda
 from xport.validate.runners.interface import reconcile, shape_from
 
 _DTYPES = {"float": "float32", "double": "float64", "float8e4m3fn": "float8_e4m3fn"}
-_DTYPES |= {"float8e4m3fnuz": "float8_e4m3fnuz", "float8e5m2": "float8_e5m2", "float8e5m2fnuz": "float8_e5m2fnuz"}
+_DTYPES |= {
+    "float8e4m3fnuz": "float8_e4m3fnuz",
+    "float8e5m2": "float8_e5m2",
+    "float8e5m2fnuz": "float8_e5m2fnuz",
+}
 # onnx.proto, TensorProto.DataType, of what numpy itself does not know: given to the runtime by their bits.
-_BY_BITS = {"bfloat16": 16, "float8_e4m3fn": 17, "float8_e4m3fnuz": 18, "float8_e5m2": 19, "float8_e5m2fnuz": 20}
+_BY_BITS = {
+    "bfloat16": 16,
+    "float8_e4m3fn": 17,
+    "float8_e4m3fnuz": 18,
+    "float8_e5m2": 19,
+    "float8_e5m2fnuz": 20,
+}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 

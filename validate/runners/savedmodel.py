@@ -1,9 +1,10 @@
 """TensorFlow SavedModels, run as TF Serving runs them: by the tensors that the SignatureDef names.
 
-``tf.saved_model.load(path).signatures["serving_default"]`` knows a model's inputs by the argument names of the Python
-function it was made from, which must be identifiers: ``input.1`` is refused or renamed. The SignatureDef in
-``saved_model.pb`` has no such limit, and its keys are what TF Serving's clients use. So the graph is loaded into a
-session and fed by tensor name, whatever the keys are. Threads and device belong to the session, too.
+``tf.saved_model.load(path).signatures["serving_default"]`` knows a model's inputs by the argument names of
+the Python function it was made from, which must be identifiers: ``input.1`` is refused or renamed. The
+SignatureDef in ``saved_model.pb`` has no such limit, and its keys are what TF Serving's clients use. So the
+graph is loaded into a session and fed by tensor name, whatever the keys are. Threads and device belong to
+the session, too.
 Sources: tensorflow/cc/saved_model/loader.cc; tensorflow_serving/servables/tensorflow/predict_util.cc;
 tensorflow/core/function/polymorphism/function_type.py, ``sanitize_arg_name``.
 """
@@ -29,8 +30,8 @@ _SERVING_DEFAULT = "serving_default"
 class SavedModelRunner(BaseRunner):
     """Runs the default signature of a SavedModel.
 
-    TensorFlow sizes its thread pools when the first session of a process is made: ``threads`` is certain only in a
-    process of the runner's own.
+    TensorFlow sizes its thread pools when the first session of a process is made: ``threads`` is certain
+    only in a process of the runner's own.
     """
 
     runtime = "TensorFlow"

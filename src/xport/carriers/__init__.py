@@ -1,10 +1,10 @@
-"""What travels inside an artifact beside the model: small named members, in the place each format has for them.
+"""What travels inside an artifact beside the model: small named members, where each format has room for them.
 
 | format | place | who else sees it |
 |---|---|---|
 | ONNX | ``metadata_props``, binary members as base64 | ``session.get_modelmeta()`` |
 | SavedModel | ``assets.extra/xport/`` | any file tool |
-| TorchScript, ``.pt2`` | ``extra/`` inside the zip | ``torch.jit.load(_extra_files=…)``, ``torch.export.load`` |
+| TorchScript, ``.pt2`` | ``extra/`` inside the zip | ``torch.jit.load``, ``torch.export.load`` |
 | TFLite | ``Metadata`` entries with a buffer each | the TFLite metadata tools |
 | others | files beside the model, ``NAME.xport.json`` | any file tool |
 
@@ -41,12 +41,12 @@ _CARRIERS = {
 }
 
 
-def write_members(path: Path, format: Format, members: Mapping[str, bytes]) -> None:
+def write_members(path: Path, file_format: Format, members: Mapping[str, bytes]) -> None:
     """Put members into an artifact, in place of those it had.
 
     Args:
         path: The model file, or the SavedModel's folder.
-        format: What it holds.
+        file_format: What it holds.
         members: Content by name; an empty mapping removes what was there.
 
     Raises:
@@ -58,15 +58,15 @@ def write_members(path: Path, format: Format, members: Mapping[str, bytes]) -> N
             raise UsageError(f"Unknown member {name!r}.", f"Use one of {', '.join(MEMBERS)}.")
         if len(data) > MEMBER_LIMIT:
             raise UsageError(f"Member {name!r} has {len(data)} bytes, more than {MEMBER_LIMIT}.")
-    _carrier(format).write(path, MEMBERS, dict(members))
+    _carrier(file_format).write(path, MEMBERS, dict(members))
 
 
-def read_members(path: Path, format: Format) -> dict[str, bytes]:
+def read_members(path: Path, file_format: Format) -> dict[str, bytes]:
     """Read the members of an artifact; sizes are checked before anything is read.
 
     Args:
         path: The model file, or the SavedModel's folder.
-        format: What it holds.
+        file_format: What it holds.
 
     Returns:
         Content by name; empty if the model carries none.
@@ -74,9 +74,9 @@ def read_members(path: Path, format: Format) -> dict[str, bytes]:
     Raises:
         UnreadableModelError: If the file is broken or a member is larger than `MEMBER_LIMIT`.
     """
-    members: dict[str, bytes] = _carrier(format).read(path, MEMBERS)
+    members: dict[str, bytes] = _carrier(file_format).read(path, MEMBERS)
     return members
 
 
-def _carrier(format: Format) -> ModuleType:
-    return importlib.import_module(_CARRIERS[format])
+def _carrier(file_format: Format) -> ModuleType:
+    return importlib.import_module(_CARRIERS[file_format])

@@ -1,8 +1,8 @@
 """Members of an ONNX file: entries of ``ModelProto.metadata_props``.
 
-The file is never parsed: metadata is a repeated field of the outermost message, so entries are found by walking the
-outermost fields and added by appending them. Source: onnx/onnx.proto, ``ModelProto.metadata_props = 14`` and
-``StringStringEntryProto { key = 1; value = 2; }``.
+The file is never parsed: metadata is a repeated field of the outermost message, so entries are found by
+walking the outermost fields and added by appending them. Source: onnx/onnx.proto,
+``ModelProto.metadata_props = 14`` and ``StringStringEntryProto { key = 1; value = 2; }``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from xport import wire
 from xport.carriers.limits import check_size, from_text, to_text
@@ -68,7 +68,7 @@ def _cut(path: Path, spans: list[tuple[int, int]]) -> None:
             position = 0
             for start, end in [*sorted(spans), (path.stat().st_size, 0)]:
                 source.seek(position)
-                _copy(source, target.file, start - position)
+                _copy(source, target, start - position)
                 position = end
             shutil.copymode(path, target.name)
             os.replace(target.name, path)
@@ -77,7 +77,7 @@ def _cut(path: Path, spans: list[tuple[int, int]]) -> None:
             raise
 
 
-def _copy(source: BinaryIO, target: BinaryIO, count: int) -> None:
+def _copy(source: IO[bytes], target: IO[bytes], count: int) -> None:
     while count > 0:
         chunk = source.read(min(count, 1 << 20))
         target.write(chunk)

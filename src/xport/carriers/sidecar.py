@@ -1,4 +1,4 @@
-"""Members of a model that has no place for them: files beside it, ``model.pt.xport.json`` for ``model.pt``."""
+"""Members of a model without room for them: files beside it, ``model.pt.xport.json`` for ``model.pt``."""
 
 from __future__ import annotations
 

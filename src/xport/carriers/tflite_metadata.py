@@ -1,9 +1,11 @@
 """Members of a TFLite file: ``Metadata`` entries, each naming a buffer.
 
-A flatbuffer cannot grow in place, but everything in it is found by relative, forward offsets: the old file is kept
-whole, byte by byte, and a new root table is put in front of it, whose vectors of buffers and metadata point to the
-old entries and to ours. That costs one copy of the file, whatever is in it, and is undone exactly.
-Sources: https://flatbuffers.dev/internals/, tensorflow/lite/schema/schema.fbs (tables Model, Buffer, Metadata).
+A flatbuffer cannot grow in place, but everything in it is found by relative, forward offsets: the old file
+is kept whole, byte by byte, and a new root table is put in front of it, whose vectors of buffers and
+metadata point to the old entries and to ours. That costs one copy of the file, whatever is in it, and is
+undone exactly.
+Sources: https://flatbuffers.dev/internals/, tensorflow/lite/schema/schema.fbs (tables Model, Buffer,
+    Metadata).
 """
 
 from __future__ import annotations
@@ -110,9 +112,7 @@ def _content(buffer: Table) -> tuple[int, int]:
 
 
 def _broken(path: Path) -> UnreadableModelError:
-    return UnreadableModelError(
-        f"{path} is a broken TFLite file.", "It may be truncated; copy or convert it again."
-    )
+    return UnreadableModelError(f"{path} is a broken TFLite file.", "It may be truncated; copy or convert it again.")
 
 
 @dataclass(frozen=True)

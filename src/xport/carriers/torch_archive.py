@@ -1,7 +1,8 @@
 """Members of a TorchScript or ``.pt2`` file: members of the zip archive below ``<root>/extra/``.
 
-``torch.jit.load(path, _extra_files=…)`` and ``torch.export.load(path, extra_files=…)`` hand them out. The latter
-decodes every one of them as UTF-8 and fails where it cannot, so that binary members of a ``.pt2`` are base64.
+``torch.jit.load(path, _extra_files=…)`` and ``torch.export.load(path, extra_files=…)`` hand them out. The
+latter decodes every one of them as UTF-8 and fails where it cannot, so that binary members of a ``.pt2``
+are base64.
 Sources: torch/csrc/jit/serialization/import.cpp; torch/export/pt2_archive/_package.py ``_load_extra_files``.
 """
 
@@ -11,9 +12,11 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from xport.carriers import sidecar
 from xport.carriers.limits import check_size, from_text, to_text
 from xport.errors import UnreadableModelError
 
@@ -23,6 +26,9 @@ _ALIGNMENT = 64  # PyTorch maps tensors from the file: caffe2/serialize/inline_c
 def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
     """Put members into the archive; see `xport.carriers.write_members`."""
     root = _root(path)
+    if root is None:
+        sidecar.write(path, names, members)
+        return
     ours = {f"{root}/extra/{name}" for name in names}
     with _open(path) as archive:
         taken = ours & set(archive.namelist())
@@ -37,6 +43,8 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
 def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     root, members = _root(path), {}
+    if root is None:
+        return sidecar.read(path, names)
     with _open(path) as archive:
         present = set(archive.namelist())
         for name in names:
@@ -45,7 +53,7 @@ def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
                 check_size(path, name, info.file_size)
                 try:
                     data = archive.read(info)  # reads no more than file_size, whatever it unpacks to
-                except (zipfile.BadZipFile, EOFError) as error:
+                except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
                     raise _broken(path, error) from error
                 members[name] = from_text(path, name, data)
     return members
@@ -64,13 +72,11 @@ def _broken(path: Path, error: Exception) -> UnreadableModelError:
     )
 
 
-def _root(path: Path) -> str:
-    """The folder inside the archive that holds everything; PyTorch names it after the file."""
+def _root(path: Path) -> str | None:
+    """The folder inside the archive that holds everything; None in the first ``.pt2`` files, which had none."""
     with _open(path) as archive:
         roots = {name.partition("/")[0] for name in archive.namelist()}
-    if len(roots) != 1:
-        raise UnreadableModelError(f"{path} has {len(roots)} top folders; PyTorch's archives have one.")
-    return roots.pop()
+    return roots.pop() if len(roots) == 1 else None
 
 
 def _drop(path: Path, names: set[str]) -> None:
@@ -93,8 +99,10 @@ def _copy(source: zipfile.ZipFile, target: zipfile.ZipFile, info: zipfile.ZipInf
     copy = zipfile.ZipInfo(info.filename, info.date_time)
     copy.compress_type, copy.file_size = info.compress_type, info.file_size
     big = info.file_size >= zipfile.ZIP64_LIMIT * 0.9
-    # 30 bytes of header, the name, an extra field of four bytes and padding (20 more where zip64 adds its own).
-    begin = target.fp.tell() + 30 + len(info.filename.encode()) + 4 + (20 if big else 0)  # type: ignore[union-attr]
+    # 30 bytes of header, the name, an extra field of four bytes and padding (20 more where zip64 adds its
+    # own).
+    position = target.fp.tell()  # type: ignore[union-attr]
+    begin = position + 30 + len(info.filename.encode()) + 4 + (20 if big else 0)
     padding = -begin % _ALIGNMENT
     copy.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
     with source.open(info) as reader, target.open(copy, "w", force_zip64=big) as writer:

@@ -66,12 +66,15 @@ class Inspection:
 
     @property
     def dynamic_dimensions(self) -> dict[str, list[str]]:
-        """By symbol, where it stands: ``{"batch": ["x[0]", "y[0]"]}``."""
+        """By symbol, where it stands: ``{"batch": ["input x[0]", "output y[0]"]}``."""
         places: dict[str, list[str]] = {}
-        for spec in (*self.signature.inputs, *self.signature.outputs) if self.signature else ():
-            for axis, dim in enumerate(spec.shape or ()):
-                if isinstance(dim, str):
-                    places.setdefault(dim, []).append(f"{spec.name}[{axis}]")
+        if self.signature is None:
+            return places
+        for side, specs in (("input", self.signature.inputs), ("output", self.signature.outputs)):
+            for spec in specs:
+                for axis, dim in enumerate(spec.shape or ()):
+                    if isinstance(dim, str):
+                        places.setdefault(dim, []).append(f"{side} {spec.name}[{axis}]")
         return places
 
     def to_json(self) -> dict[str, Any]:
@@ -120,14 +123,14 @@ def inspect(
     """
     where = Path(path)
     content = detect(where)
-    format = FORMAT_OF_CONTENT[content]
+    file_format = FORMAT_OF_CONTENT[content]
     specs = tuple(TensorSpec.parse(spec) if isinstance(spec, str) else spec for spec in inputs)
-    source = Source(format, content, where, arch=arch, trust_pickle=trust_pickle, inputs=specs)
+    source = Source(file_format, content, where, arch=arch, trust_pickle=trust_pickle, inputs=specs)
     found = _find(source, verbose=verbose)
-    record = proof.read(where, format)
+    record = proof.read(where, file_format)
     return Inspection(
         path=where,
-        format=format,
+        format=file_format,
         content=content,
         size=_size(where) + sum(extra.stat().st_size for extra in found.files),
         signature=found.signature,
@@ -152,8 +155,7 @@ def _find(source: Source, *, verbose: bool) -> Findings:
             "Convert it to another format.",
         )
     module, _, name = _HERE[source.format].partition(":")
-    found = getattr(importlib.import_module(module), name)(source)
-    return found
+    return getattr(importlib.import_module(module), name)(source)  # type: ignore[no-any-return]
 
 
 def _size(path: Path) -> int:

@@ -39,8 +39,8 @@ class Findings:
 def is_weight(dtype: str, shape: Sequence[int]) -> bool:
     """Whether a stored tensor counts as weights, in every format alike.
 
-    Floating point and integers of up to eight bits do, if they have at least one dimension; wider integers are
-    shapes and indices, and scalars are constants of the computation.
+    Floating point and integers of up to eight bits do, if they have at least one dimension; wider integers
+    are shapes and indices, and scalars are constants of the computation.
 
     Args:
         dtype: The signature's dtype name.

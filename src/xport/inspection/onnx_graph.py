@@ -79,9 +79,7 @@ def _function_nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
             yield from graph.node
 
 
-def _tensors(
-    graphs: Iterable[onnx.GraphProto], nodes: Iterable[onnx.NodeProto]
-) -> Iterator[onnx.TensorProto]:
+def _tensors(graphs: Iterable[onnx.GraphProto], nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
     """Initializers, and the tensors of Constant nodes."""
     for graph in graphs:
         yield from graph.initializer

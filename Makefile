@@ -1,0 +1,39 @@
+# Every target sets up what it needs in .venv; nothing has to be installed by hand but Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint types conformance bench-convert clean
+
+demo: .venv/demo.stamp
+	@$(BIN)/python -m xport.models.demo --output demo
+
+test: .venv/dev.stamp
+	@echo "== tests (about ten minutes on two cores; --slow=all runs everything)"
+	@$(BIN)/python -m pytest -n 2 --slow=rotating $(ARGS)
+
+lint: .venv/dev.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: .venv/dev.stamp
+	@$(BIN)/mypy
+
+conformance: .venv/dev.stamp
+	@$(BIN)/python tests/conformance/report.py --write docs/operators.md
+
+bench-convert: .venv/dev.stamp
+	@$(BIN)/python benchmarks/convert.py
+
+.venv/bin/python:
+	@echo "== creating .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "xport needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -m venv .venv
+
+.venv/%.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "== installing xport and its runtimes into .venv (torch and TensorFlow are large: minutes the first time)"
+	@$(PIP) install -c constraints.txt -e '.[cpu,$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

@@ -1,0 +1,160 @@
+"""The gate: a result leaves only if it is the same model, by interface and by numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xport.convert.expectation import Expectation
+from xport.convert.source import Source, open_source
+from xport.errors import MissingRuntimeError, ParityError, XportError
+from xport.formats import Format
+from xport.signature import Dim, Signature, TensorSpec
+from xport.validate.parity import judge
+from xport.validate.runners import Runner, open_runner
+from xport.validate.verdicts import OutputVerdict, Tolerance
+from xport.worker import Worker
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate found.
+
+    Attributes:
+        format: The result's format.
+        problems: What is wrong with the interface, or where the result does not run.
+        verdicts: One an output; empty if the numbers could not be compared.
+    """
+
+    format: Format
+    problems: tuple[str, ...]
+    verdicts: tuple[OutputVerdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result may leave."""
+        return not self.problems and all(verdict.passed for verdict in self.verdicts)
+
+    def error(self) -> ParityError:
+        """The error of a result that may not leave."""
+        lines = [*self.problems, *(describe(v) for v in self.verdicts if not v.passed)]
+        return ParityError(
+            f"The {self.format.value} is not the same model:\n" + "\n".join(f"  {line}" for line in lines),
+            "Try another way with --via, keep the result for a look with --keep-failed, or set your own limits with "
+            "--rtol and --atol.",
+        )
+
+
+def describe(verdict: OutputVerdict) -> str:
+    """One line about an output: what was measured, and where it is worst."""
+    text = f"{verdict.output}: {verdict.reason}"
+    figures = verdict.figures
+    if figures.count and verdict.verdict != "exact":
+        text += (
+            f" Worst in case {verdict.case} at {list(figures.worst_index)}: {figures.worst_actual:.7g}, "
+            f"expected {figures.worst_expected:.7g}; a tolerance of {figures.smallest_tolerance:.1e} would pass."
+        )
+    return text
+
+
+def prove(
+    expectation: Expectation,
+    candidate: Path,
+    target: Format,
+    *,
+    tolerance: Tolerance | None = None,
+    worker: Worker | None = None,
+) -> GateResult:
+    """Compare a result with its source.
+
+    Args:
+        expectation: What the source answers.
+        candidate: The result.
+        target: Its format.
+        tolerance: The user's own limits.
+        worker: The process to run it in.
+
+    Returns:
+        What was found.
+
+    Raises:
+        MissingRuntimeError: If the result's runtime is not installed.
+    """
+    signature = expectation.signature
+    try:
+        with open_runner(_as_source(candidate, target, signature), worker=worker) as runner:
+            problems = compare_interfaces(signature, runner.signature)
+            if problems:
+                return GateResult(target, tuple(problems), ())
+            return _compare_numbers(expectation, runner, target, tolerance)
+    except MissingRuntimeError:
+        raise
+    except XportError as error:
+        return GateResult(target, (f"It cannot be run: {error.message}",), ())
+
+
+def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
+    """The result as something to run; TorchScript records neither shapes nor output names."""
+    if target is Format.TORCHSCRIPT:
+        return open_source(candidate, inputs=signature.inputs, output_names=[spec.name for spec in signature.outputs])
+    return open_source(candidate)
+
+
+def _compare_numbers(
+    expectation: Expectation, runner: Runner, target: Format, tolerance: Tolerance | None
+) -> GateResult:
+    outputs = []
+    for case in expectation.cases:
+        try:
+            outputs.append(runner.run(case.inputs))
+        except XportError as error:
+            return GateResult(target, (f"It does not run with {case.name}: {error.message}",), ())
+    verdicts = judge(
+        expectation.outputs,
+        outputs,
+        expectation.reference or None,
+        tolerance=tolerance,
+        names=[case.name for case in expectation.cases],
+        no_reference=expectation.no_reference,
+    )
+    return GateResult(target, (), tuple(verdicts))
+
+
+def compare_interfaces(expected: Signature, actual: Signature) -> list[str]:
+    """Say what differs between two interfaces: names, order, dtypes, ranks, sizes, dynamic dimensions.
+
+    Args:
+        expected: The source's.
+        actual: What the result's runtime reports.
+
+    Returns:
+        One sentence a difference. The names of dynamic dimensions may differ, and a runtime may leave the
+        size of an output open.
+    """
+    return [
+        *_compare_side("input", expected.inputs, actual.inputs),
+        *_compare_side("output", expected.outputs, actual.outputs),
+    ]
+
+
+def _compare_side(side: str, expected: Sequence[TensorSpec], actual: Sequence[TensorSpec]) -> list[str]:
+    wanted, found = [s.name for s in expected], [s.name for s in actual]
+    if wanted != found:
+        return [f"The {side}s are {', '.join(found) or 'none'}, expected {', '.join(wanted) or 'none'}."]
+    problems = []
+    for want, have in zip(expected, actual, strict=True):
+        if want.dtype != have.dtype:
+            problems.append(f"The {side} {have} has dtype {have.dtype}, expected {want}.")
+        elif not _same_shape(want.shape, have.shape, open_sizes=side == "output"):
+            problems.append(f"The {side} {have} has another shape, expected {want}.")
+    return problems
+
+
+def _same_shape(want: tuple[Dim, ...] | None, have: tuple[Dim, ...] | None, *, open_sizes: bool) -> bool:
+    if want is None or have is None:
+        return want is None or open_sizes
+    if len(want) != len(have):
+        return False
+    pairs = zip(want, have, strict=True)
+    return all(a == b or (isinstance(b, str) and (isinstance(a, str) or open_sizes)) for a, b in pairs)

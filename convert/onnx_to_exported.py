@@ -1,0 +1,105 @@
+"""ONNX to a ``torch.export`` program (``.pt2``)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xport.convert.onnx_to_module import to_module
+from xport.convert.source import Source
+from xport.convert.torch_export_program import dynamic_shapes
+from xport.convert.torch_probe import probe_inputs, settings
+from xport.convert.torch_quiet import conversion
+from xport.convert.torch_recorded import extra_files
+from xport.errors import ConversionError
+from xport.signature import Signature, TensorSpec
+
+
+def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
+    """Write a ``.pt2`` file, with its signature in it.
+
+    Args:
+        source: An ONNX file.
+        target: The ``.pt2`` file to write.
+        signature: The interface to keep; names that Python cannot use are kept in the recorded signature.
+        options: None are used.
+
+    Raises:
+        UnsupportedError: If PyTorch cannot express an operator.
+        ConversionError: If ``torch.export`` fails or would fix a dynamic dimension.
+    """
+    program = export(source, signature)
+    with conversion("torch.export.save"), target.open("wb") as file:
+        torch.export.save(program, file, extra_files=extra_files(signature))
+
+
+def export(source: Source, signature: Signature) -> torch.export.ExportedProgram:
+    """Lower an ONNX file and export it with the signature's dynamic dimensions; see `convert`."""
+    if source.path is None:
+        raise ConversionError("This step converts an ONNX file.")
+    module = named(to_module(source.path), signature)
+    legal = identifiers(signature)
+    tensors = example_tensors(module, signature)
+    shapes = dynamic_shapes(Signature(legal, signature.outputs))
+    with conversion("torch.export"):
+        return torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
+
+
+def identifiers(signature: Signature) -> tuple[TensorSpec, ...]:
+    """The inputs under names that Python can use, unique, as close as possible to the model's own."""
+    names: list[str] = []
+    for spec in signature.inputs:
+        name = re.sub(r"\W", "_", spec.name)
+        name = name if name.isidentifier() else f"x_{name}"
+        while name in names:
+            name += "_"
+        names.append(name)
+    return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, signature.inputs, strict=True))
+
+
+def named(module: torch.nn.Module, signature: Signature) -> torch.nn.Module:
+    """Let the ``forward`` of a module that takes ``*inputs`` take them by name as well."""
+    original = type(module)
+    names = [spec.name for spec in identifiers(signature)]
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        return original.forward(self, *[given[name] for name in names])
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ["self", *names]]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    module.__class__ = type(original.__name__, (original,), {"forward": forward, "__module__": original.__module__})
+    return module
+
+
+def example_tensors(module: torch.nn.Module, signature: Signature, which: int = 0) -> tuple[torch.Tensor, ...]:
+    """Inputs at a setting of the dynamic dimensions at which the module runs.
+
+    Args:
+        module: A module that takes the inputs in order.
+        signature: Its signature.
+        which: 0 or 1, for one of two different settings.
+
+    Returns:
+        Tensors in the signature's order.
+
+    Raises:
+        ConversionError: If it runs at none of the settings that are tried.
+    """
+    failure: Exception | None = None
+    for pair in settings(signature.symbols):
+        try:
+            candidates = [tuple(probe_inputs(signature.inputs, sizes).values()) for sizes in pair]
+            with torch.no_grad():
+                for tensors in candidates:
+                    module(*tensors)
+        except Exception as error:  # whatever the model's own operations raise at sizes they do not take
+            failure = error
+        else:
+            return candidates[which]
+    raise ConversionError(f"The lowered model runs at none of the sizes tried: {failure}") from failure

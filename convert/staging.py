@@ -1,0 +1,175 @@
+"""Where a result grows until it is proven: a hidden folder beside its destination, gone whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from xport.errors import DestinationError, MissingRuntimeError, ParityError, UsageError
+
+_FULL_BELOW = 2**20
+
+
+class Staging:
+    """A folder beside a destination, on the same file system, so that one rename moves the result into place.
+
+    Args:
+        destination: The file or folder that the result will be.
+        overwrite: Whether something that is there may be replaced.
+
+    Attributes:
+        destination: As given, absolute.
+        folder: The folder; it exists inside the ``with`` block only.
+
+    Raises:
+        DestinationError: If the destination exists and may not be replaced, or cannot be written.
+    """
+
+    def __init__(self, destination: Path, *, overwrite: bool = False) -> None:
+        self.destination = Path(os.path.abspath(destination))  # not resolve(): a link is replaced, not followed
+        self.overwrite = overwrite
+        self.folder = self.destination
+        self._made: Path | None = None
+        self._check()
+
+    def _check(self) -> None:
+        parent = self.destination.parent
+        if not parent.is_dir():
+            raise DestinationError(f"The folder {parent} does not exist.", f"Make it: mkdir -p '{parent}'")
+        self._check_free()
+
+    def _check_free(self) -> None:
+        if not os.path.lexists(self.destination):
+            return
+        if not self.overwrite:
+            raise DestinationError(
+                f"{self.destination} exists already.",
+                "Add --force to replace it, or choose another --output.",
+            )
+        if self.destination.is_dir() and not self.destination.is_symlink() and not _replaceable(self.destination):
+            raise DestinationError(
+                f"{self.destination} is a folder that holds no SavedModel; xport does not replace it.",
+                "Choose another --output.",
+            )
+
+    def __enter__(self) -> Self:
+        parent = self.destination.parent
+        try:
+            self._made = Path(tempfile.mkdtemp(prefix=f".{self.destination.name}.", suffix=".xport", dir=parent))
+        except OSError as error:
+            raise unwritable(error, self.destination) from error
+        self.folder = self._made
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        full = self._made is not None and error is not None and is_full(self._made, error)
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
+        if full and not isinstance(error, DestinationError):
+            raise disk_full(self.destination) from error
+
+    def room(self, name: str) -> Path:
+        """A new folder inside the staging folder.
+
+        Args:
+            name: What it is called.
+
+        Returns:
+            The folder.
+        """
+        room = self.folder / name
+        room.mkdir()
+        return room
+
+    def commit(self, result: Path, destination: Path | None = None) -> Path:
+        """Move a result to its destination; files beside it whose names begin with its name go along.
+
+        Args:
+            result: A file or folder inside the staging folder.
+            destination: Where to; by default the staging's own destination.
+
+        Returns:
+            The destination.
+
+        Raises:
+            DestinationError: If it cannot be written, or something appeared there meanwhile.
+        """
+        final = destination or self.destination
+        if destination is None:
+            self._check_free()
+        try:
+            for companion in sorted(result.parent.glob(f"{result.name}.*")):
+                self._move(companion, final.with_name(final.name + companion.name.removeprefix(result.name)))
+            self._move(result, final)
+        except OSError as error:
+            raise unwritable(error, final) from error
+        return final
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Rename; a folder in the way is set aside first and comes back if the rename fails."""
+        if not os.path.lexists(target) or not (source.is_dir() or target.is_dir()):
+            os.replace(source, target)
+            return
+        aside = self.folder / f"old-{target.name}"
+        os.replace(target, aside)
+        try:
+            os.replace(source, target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                os.replace(aside, target)
+            raise
+
+
+def _replaceable(folder: Path) -> bool:
+    return (folder / "saved_model.pb").is_file() or not any(folder.iterdir())
+
+
+def is_full(folder: Path, error: BaseException) -> bool:
+    """Whether an error means that the disk is full; frameworks hide the errno in a text or lose it.
+
+    Args:
+        folder: A folder on the disk in question.
+        error: The error.
+
+    Returns:
+        True if its text or a cause says so, or if next to nothing is left on the disk.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(link) or "Disk quota exceeded" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    if not isinstance(error, Exception) or isinstance(error, (UsageError, ParityError, MissingRuntimeError)):
+        return False
+    try:
+        return shutil.disk_usage(folder).free < _FULL_BELOW
+    except OSError:
+        return False
+
+
+def disk_full(destination: Path) -> DestinationError:
+    """The error for a full disk."""
+    return DestinationError(
+        f"The disk of {destination.parent} is full; nothing was written to {destination.name}.",
+        "Free some space, or choose an --output on another disk.",
+    )
+
+
+def unwritable(error: OSError, destination: Path) -> DestinationError:
+    """The error for an operating system's refusal to write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(destination)
+    return DestinationError(
+        f"Cannot write to {destination.parent}: {error.strerror or error}.",
+        "Check the folder's permissions, or choose another --output.",
+    )

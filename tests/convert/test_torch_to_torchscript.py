@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch import nn
+from torch_samples import Branching, Net, TwoInputs, arrays, same
+
+from xport.convert import torch_to_exported, torch_to_torchscript
+from xport.convert.source import open_source
+from xport.convert.torch_loading import load_module
+from xport.convert.torch_signature import call_module, derive_signature
+from xport.errors import ConversionError
+
+STEPS = {"torchscript": torch_to_torchscript.convert, "exported": torch_to_exported.convert}
+
+
+def check(source, step, path, *settings):
+    module = load_module(source)
+    signature = derive_signature(source, module)
+    step(source, path, signature, {})
+    names = [spec.name for spec in signature.outputs]
+    again = open_source(path, inputs=signature.inputs, output_names=names)
+    result = load_module(again)
+    assert derive_signature(again, result) == signature
+    for sizes in settings:
+        inputs = arrays(signature, **sizes)
+        same(call_module(module, signature, inputs), call_module(result, signature, inputs))
+    return result
+
+
+@pytest.mark.parametrize("target", STEPS)
+def test_module(tmp_path, target):
+    source = open_source(Net(), inputs=["x:float32[batch,4]"])
+    check(source, STEPS[target], tmp_path / "m", {"batch": 1}, {"batch": 5})
+
+
+@pytest.mark.parametrize("target", STEPS)
+def test_containers_are_kept(tmp_path, target):
+    class Plain(TwoInputs):
+        def forward(self, ids, scale, bias=None):
+            result = super().forward(ids, scale, bias)
+            return {name: tensor for name, tensor in result.items() if tensor is not None}
+
+    source = open_source(Plain(), inputs=["ids:int64[batch,seq]", "scale:float32[batch]"])
+    result = check(source, STEPS[target], tmp_path / "m", {"batch": 1, "seq": 3}, {"batch": 5, "seq": 4})
+    returned = result(ids=torch.ones(2, 3, dtype=torch.int64), scale=torch.ones(2))
+    assert list(returned) == ["hidden", "pooled"]
+
+
+@pytest.mark.parametrize("target", STEPS)
+def test_weights_keep_their_names(tmp_path, target):
+    source = open_source(nn.Sequential(Net(), nn.BatchNorm1d(3)), inputs=["input:float32[batch,4]"])
+    module = check(source, STEPS[target], tmp_path / "m", {"batch": 3})
+    names = {name.removeprefix("program.") for name, _ in module.named_parameters()}
+    assert {"0.linear.weight", "1.bias"} <= names
+
+
+def test_torchscript_is_copied(tmp_path):
+    torch.jit.script(Branching()).save(str(tmp_path / "m.pt"))
+    source = open_source(tmp_path / "m.pt", inputs=["x:float32[n]"])
+    check(source, STEPS["torchscript"], tmp_path / "copy.pt", {"n": 1}, {"n": 5})
+
+
+def test_a_trace_that_fixes_sizes_is_not_used(tmp_path):
+    result = check(
+        open_source(Branching(), inputs=["x:float32[n]"]), STEPS["torchscript"], tmp_path / "m", {"n": 1}, {"n": 5}
+    )
+    assert torch.equal(result(-torch.ones(2)), Branching()(-torch.ones(2)))
+
+
+def test_dynamic_recurrent_net(tmp_path):
+    source = open_source(nn.GRU(3, 4, batch_first=True), inputs=["input:float32[batch,seq,3]"])
+    check(source, STEPS["torchscript"], tmp_path / "m", {"batch": 1, "seq": 1}, {"batch": 5, "seq": 6})
+    with pytest.raises(ConversionError, match=r"torch\.export failed"):
+        STEPS["exported"](source, tmp_path / "n", derive_signature(source), {})
+
+
+def test_torchscript_to_exported_is_another_route(tmp_path):
+    torch.jit.script(Net()).save(str(tmp_path / "m.pt"))
+    source = open_source(tmp_path / "m.pt", inputs=["x:float32[n,4]"])
+    with pytest.raises(ConversionError, match="does not take TorchScript"):
+        STEPS["exported"](source, tmp_path / "n", derive_signature(source), {})
+
+
+def test_own_operators_stay_out_of_torchscript(tmp_path):
+    source = open_source("zoo:detector@small")
+    with pytest.raises(ConversionError, match="operator of xport's own"):
+        STEPS["torchscript"](source, tmp_path / "m", derive_signature(source), {})
+
+
+def test_the_live_module_is_left_alone(tmp_path):
+    module = Net()
+    before = {**module.__dict__}
+    source = open_source(module, inputs=["x:float32[batch,4]"])
+    for step in STEPS.values():
+        check(source, step, tmp_path / "m", {"batch": 2})
+    assert type(module) is Net
+    assert set(module.__dict__) == set(before)
+    assert all(parameter.requires_grad for parameter in module.parameters())
