@@ -40,7 +40,7 @@ class GateResult:
         """The error of a result that may not leave."""
         lines = [*self.problems, *(describe(v) for v in self.verdicts if not v.passed)]
         return ParityError(
-            f"The {self.format.value} is not the same model:\n" + "\n".join(f"  {line}" for line in lines),
+            f"The {self.format.value} result is not the same model:\n" + "\n".join(f"  {line}" for line in lines),
             "Try another way with --via, keep the result for a look with --keep-failed, or set your own limits with "
             "--rtol and --atol.",
         )

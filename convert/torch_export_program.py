@@ -17,8 +17,8 @@ from xport.errors import ConversionError
 from xport.signature import Signature
 
 
-def example_tensors(source: Source, module: nn.Module, signature: Signature) -> tuple[list[torch.Tensor], ...]:
-    """Two lists of tensors in the signature's order, at two settings of its dynamic dimensions.
+def example_tensors(source: Source, module: nn.Module, signature: Signature) -> list[torch.Tensor]:
+    """Tensors in the signature's order that a module has been run on, each dynamic dimension of its own size.
 
     Args:
         source: The source, for the user's examples.
@@ -26,16 +26,14 @@ def example_tensors(source: Source, module: nn.Module, signature: Signature) -> 
         signature: Its signature.
 
     Returns:
-        The inputs at the first and at the second setting.
+        One tensor an input.
 
     Raises:
         UsageError: If the module does not run.
     """
     given = examples(source, module)
-    return tuple(
-        list(probe_inputs(signature.inputs, sizes, examples=given).values())
-        for sizes in probe_sizes(module, signature.inputs, given)
-    )
+    sizes, _ = probe_sizes(module, signature.inputs, given, first_only=True)
+    return list(probe_inputs(signature.inputs, sizes, examples=given).values())
 
 
 def export_program(
@@ -57,7 +55,7 @@ def export_program(
     """
     if isinstance(module, torch.jit.ScriptModule):
         raise ConversionError("torch.export does not take TorchScript.")
-    tensors = example_tensors(source, module, signature)[0]
+    tensors = example_tensors(source, module, signature)
     view = flat_module(module, signature, keep_structure=keep_structure)
     with conversion("torch.export"):
         return torch.export.export(view, tuple(tensors), dynamic_shapes=dynamic_shapes(signature), strict=False)

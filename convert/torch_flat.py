@@ -23,7 +23,8 @@ def forward_parameters(module: nn.Module) -> list[inspect.Parameter]:
         One parameter an argument; those of a scripted module come from its schema.
     """
     if isinstance(module, torch.jit.ScriptModule):
-        return [_schema_parameter(argument) for argument in module.forward.schema.arguments[1:]]
+        schema: Any = module.forward.schema  # type: ignore[attr-defined]
+        return [_schema_parameter(argument) for argument in schema.arguments[1:]]
     explicit = module.__dict__.get("__signature__")
     signature = explicit or inspect.signature(module.forward)
     return list(signature.parameters.values())

@@ -94,13 +94,16 @@ def call_module(module: nn.Module, signature: Signature, inputs: Mapping[str, np
 call = call_module
 
 
-def probe_sizes(module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
+def probe_sizes(
+    module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[str, Any], *, first_only: bool = False
+) -> tuple[Sizes, Sizes]:
     """Two settings of the dynamic dimensions at which a module runs.
 
     Args:
         module: The module.
         inputs: Its inputs.
         given: Example values by name.
+        first_only: Do not try the second setting, where the module's signature is known already.
 
     Returns:
         Two assignments of sizes to symbols, different in every symbol.
@@ -112,7 +115,7 @@ def probe_sizes(module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[
     failure: tuple[Sizes, Sizes | None, Exception] | None = None
     for first, second in settings(symbols, preferred=_preferred(module, inputs, given), ranges=_ranges(module, inputs)):
         error = _attempt(module, inputs, first, given)
-        error_at_second = error or _attempt(module, inputs, second, given)
+        error_at_second = error or (None if first_only else _attempt(module, inputs, second, given))
         if error_at_second is None:
             return first, second
         if failure is None or (failure[1] is None and error is None):

@@ -43,7 +43,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     if opset > NEWEST_OPSET:
         raise ConversionError(f"The older exporter writes opset {NEWEST_OPSET} at most, not {opset}.")
     module = load_module(source)
-    tensors = example_tensors(source, module, signature)[0]
+    tensors = example_tensors(source, module, signature)
     view = flat_module(module, signature)
     # In a folder of its own: above 2 GB this exporter writes a file for every weight.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".legacy-") as folder:

@@ -1,20 +1,24 @@
-"""PyTorch modules to TorchScript: traced where a trace holds at another size, otherwise scripted."""
+"""PyTorch modules and exported programs to TorchScript: traced where a trace holds, otherwise compiled."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from xport.convert.exported_to_torchscript import script_program
 from xport.convert.source import Source
-from xport.convert.torch_export_program import example_tensors
 from xport.convert.torch_exported import FlatProgram
 from xport.convert.torch_flat import flat_module
+from xport.convert.torch_inputs import examples
 from xport.convert.torch_loading import load_module
-from xport.convert.torch_probe import run
+from xport.convert.torch_probe import probe_inputs, run
 from xport.convert.torch_quiet import conversion
+from xport.convert.torch_signature import probe_sizes
 from xport.convert.torch_values import flatten_outputs
 from xport.errors import ConversionError, XportError
 from xport.signature import Signature
@@ -26,30 +30,26 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """Write a module as a TorchScript file.
 
     Args:
-        source: A module, zoo model, state dict, pickled module or TorchScript file.
+        source: A module, zoo model, state dict, pickled module, ``.pt2`` or TorchScript file.
         target: The ``.pt`` file to write.
         signature: The interface.
         options: None are used.
 
     Raises:
-        ConversionError: If it can be neither traced nor scripted faithfully.
+        ConversionError: If it can be neither traced nor compiled faithfully.
     """
     module = load_module(source)
-    if isinstance(module, torch.jit.ScriptModule):
-        script = module
-    elif isinstance(module, FlatProgram):
-        raise ConversionError("torch.jit does not take torch.export programs: a trace would fix their sizes.")
-    else:
-        script = script_module(source, module, signature)
+    script = module if isinstance(module, torch.jit.ScriptModule) else script_module(source, module, signature)
     with conversion("torch.jit.save"):
-        torch.jit.save(script, str(target))  # type: ignore[no-untyped-call]
+        torch.jit.save(script, str(target))
 
 
 def script_module(source: Source, module: nn.Module, signature: Signature) -> torch.jit.ScriptModule:
-    """Trace or script a module.
+    """Trace or compile a module; whatever is used agrees with it at another setting and on other values.
 
-    A trace keeps the containers that ``forward`` returns if TorchScript knows them. It is used if it agrees with
-    the module at a second setting of the dynamic dimensions.
+    A trace keeps the containers that ``forward`` returns if TorchScript knows them. A module whose Python code
+    looks at values is compiled if that is possible, because a trace follows one branch only. Exported programs are
+    always compiled.
 
     Args:
         source: The source.
@@ -62,48 +62,89 @@ def script_module(source: Source, module: nn.Module, signature: Signature) -> to
     Raises:
         ConversionError: With the reasons of each attempt.
     """
-    first, second = example_tensors(source, module, signature)
-    reasons = []
-    for keep_structure in (True, False):
-        view = flat_module(module, signature, keep_structure=keep_structure)
+    given = examples(source, module)
+    first, second = probe_sizes(module, signature.inputs, given)
+    example = list(probe_inputs(signature.inputs, first, examples=given).values())
+    checks = [probe_inputs(signature.inputs, second, examples=given, blank=blank) for blank in (False, True)]
+    attempts: tuple[_Attempt, ...] = (
+        ("torch.jit.trace", lambda: _trace(flat_module(module, signature, keep_structure=True), example)),
+        ("torch.jit.trace", lambda: _trace(flat_module(module, signature), example)),
+        ("torch.jit.script", lambda: torch.jit.script(module)),
+    )
+    if isinstance(module, FlatProgram):
+        program = module
+        attempts = (("torch.jit.script", lambda: script_program(program)),)
+    elif _looks_at_values(flat_module(module, signature), example):
+        attempts = (attempts[2], *attempts[:2])
+    return _first_that_agrees(attempts, module, signature, checks)
+
+
+_Attempt = tuple[str, Callable[[], torch.jit.ScriptModule]]
+
+
+def _first_that_agrees(
+    attempts: Sequence[_Attempt],
+    module: nn.Module,
+    signature: Signature,
+    checks: Sequence[dict[str, torch.Tensor]],
+) -> torch.jit.ScriptModule:
+    reasons: dict[str, None] = {}
+    for what, attempt in attempts:
         try:
-            with conversion("torch.jit.trace"):
-                script: torch.jit.ScriptModule = torch.jit.trace(view, tuple(first), strict=False, check_trace=False)
-                _check(script, module, signature, second)
+            with conversion(what):
+                script = attempt()
+                for inputs in checks:
+                    _check(script, module, signature, inputs)
             return script
-        except ConversionError as error:
-            reasons.append(error.message)
-    try:
-        with conversion("torch.jit.script"):
-            script = torch.jit.script(module)
-            _check(script, module, signature, second)
-        return script
-    except XportError as error:
-        reasons.append(error.message)
-    raise ConversionError(" ".join(dict.fromkeys(reasons)))
+        except XportError as error:
+            reasons[error.message] = None
+    raise ConversionError(" ".join(reasons))
+
+
+def _trace(view: nn.Module, tensors: list[torch.Tensor]) -> torch.jit.ScriptModule:
+    script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+        view, tuple(tensors), strict=False, check_trace=False
+    )
+    return script
+
+
+def _looks_at_values(view: nn.Module, tensors: list[torch.Tensor]) -> bool:
+    """Whether a trace warns that Python code depends on the values of tensors or on sizes."""
+    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+        warnings.simplefilter("always")
+        try:
+            _trace(view, tensors)
+        except Exception:  # whatever it is, the attempt that counts will report it
+            return True
+    return any(
+        issubclass(warning.category, torch.jit.TracerWarning) and "to a Python" in str(warning.message)
+        for warning in caught
+    )
 
 
 def _check(
-    script: torch.jit.ScriptModule, module: nn.Module, signature: Signature, tensors: list[torch.Tensor]
+    script: torch.jit.ScriptModule, module: nn.Module, signature: Signature, inputs: dict[str, torch.Tensor]
 ) -> None:
-    """Refuse a script that depends on xport, or that gives other shapes, values or names than the module."""
+    """Refuse a script that depends on xport, or that gives other shapes or values than the module."""
     if _OWN_OPERATORS in str(script.inlined_graph):
         raise ConversionError("The model uses an operator of xport's own, which TorchScript files cannot carry.")
-    inputs = {spec.name: tensor for spec, tensor in zip(signature.inputs, tensors, strict=True)}
     expected = [tensor for _, tensor in flatten_outputs(run(module, inputs))]
-    found = [tensor for _, tensor in flatten_outputs(run(script, inputs))]
+    with torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]  # specialising costs seconds
+        found = [tensor for _, tensor in flatten_outputs(run(script, inputs))]
     if [t.shape for t in expected] != [t.shape for t in found]:
         raise ConversionError(
             f"The script's outputs have the shapes {[list(t.shape) for t in found]} at another size, "
             f"expected {[list(t.shape) for t in expected]}."
         )
     for spec, want, have in zip(signature.outputs, expected, found, strict=True):
-        if not torch.allclose(want, have, rtol=1e-2, atol=1e-2 * _scale(want), equal_nan=True):
-            raise ConversionError(f"The script's output {spec.name!r} is wrong at another size.")
+        if want.dtype != have.dtype or not _close(want, have):
+            raise ConversionError(f"The script's output {spec.name!r} is wrong at another size or on other values.")
 
 
-def _scale(tensor: torch.Tensor) -> float:
-    """The largest finite magnitude in a tensor, one at least."""
-    finite = tensor.abs().double()
-    finite = finite[finite.isfinite()]
-    return max(1.0, float(finite.max())) if finite.numel() else 1.0
+def _close(want: torch.Tensor, have: torch.Tensor) -> bool:
+    """Whether two tensors are about the same; rounding is the gate's business."""
+    kind = torch.complex128 if want.is_complex() else torch.float64
+    want, have = want.to(kind), have.to(kind)
+    size = want.abs()[want.abs().isfinite()]
+    scale = max(1.0, float(size.max())) if size.numel() else 1.0
+    return torch.allclose(want, have, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)

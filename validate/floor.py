@@ -108,14 +108,17 @@ def case_errors(source: np.ndarray, candidate: np.ndarray, reference: np.ndarray
         reference: What the source gives in float64.
 
     Returns:
-        The errors; None if the shapes differ or no value is finite in all three.
+        The errors, over the values that are finite; None if the reference has another shape, or is not finite
+        where the others are.
     """
     if source.shape != reference.shape or candidate.shape != reference.shape:
         return None
     left, right, true = to_float64(source), to_float64(candidate), to_float64(reference)
-    finite = np.isfinite(left) & np.isfinite(right) & np.isfinite(true)
-    if not finite.any():
+    finite = np.isfinite(left) & np.isfinite(right)
+    if not np.isfinite(true[finite]).all():
         return None
+    if not finite.any():
+        return CaseErrors(0, 0.0, 0.0, 0.0, 0.0, 0.0, same=True)
     left, right, true = left[finite], right[finite], true[finite]
     scale, largest, eps = rms(true), float(np.max(np.abs(true))), epsilon(source.dtype)
     own, other = np.abs(left - true), np.abs(right - true)
@@ -142,7 +145,7 @@ def judge_floor(cases: Sequence[CaseErrors], eps: float) -> FloorVerdict:
     Returns:
         The verdict, with the reason where the float64 results are no reference.
     """
-    total = sum(c.count for c in cases)
+    total = sum(c.count for c in cases) or 1
     floor = math.sqrt(sum(c.count * c.floor**2 for c in cases) / total)
     error = math.sqrt(sum(c.count * c.error**2 for c in cases) / total)
     limit = LIMIT * allowance(total)
@@ -153,7 +156,7 @@ def judge_floor(cases: Sequence[CaseErrors], eps: float) -> FloorVerdict:
         limit=limit,
         # A case with few values may have nearly no floor by luck: the common floor bounds it from below.
         case_ratios=tuple(_times(c.error, max(c.floor, floor)) for c in cases),
-        case_limits=tuple(limit * (1 + 1 / math.sqrt(c.count)) for c in cases),
+        case_limits=tuple(limit * (1 + 1 / math.sqrt(c.count or 1)) for c in cases),
         local_ratio=_times(max(c.max_error for c in cases), local_floor),
         distrust=_distrust(cases, floor, eps),
     )

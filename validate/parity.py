@@ -95,9 +95,7 @@ def judge(
         else:
             verdicts.append(_judge_output(output, pairs, tolerance, no_reference))
     extra = dict.fromkeys(n for case in found for n in case or {} if all(n not in (w or {}) for w in wanted))
-    return verdicts + [
-        OutputVerdict(n, "failed", "structure", "The source has no such output.") for n in extra
-    ]
+    return verdicts + [OutputVerdict(n, "failed", "structure", "The source has no such output.") for n in extra]
 
 
 def judge_golden(
@@ -127,11 +125,7 @@ def judge_golden(
         elif entry.tolerance is not None:
             output = verdict.output
             pairs = zip(_as_list(expected), _as_list(actual), strict=True)
-            both = [
-                _Pair("golden", np.asarray(e[output]), np.asarray(a[output]), None)
-                for e, a in pairs
-                if e and a
-            ]
+            both = [_Pair("golden", np.asarray(e[output]), np.asarray(a[output]), None) for e, a in pairs if e and a]
             verdicts.append(_judge_output(output, both, entry.tolerance))
         elif entry.floor:
             verdicts.append(_by_recorded_floor(verdict, entry, _as_list(expected), _as_list(actual)))
@@ -175,9 +169,7 @@ def _judge_output(
     for pair in pairs:
         complaint = _structure(pair)
         if complaint:
-            return OutputVerdict(
-                output, "failed", "structure", f"{complaint} (case {pair.case})", case=pair.case
-            )
+            return OutputVerdict(output, "failed", "structure", f"{complaint} (case {pair.case})", case=pair.case)
     if _is_text(pairs[0].expected):
         return _judge_exact(output, pairs, [Figures(count=p.expected.size) for p in pairs])
     figures = [measure(p.expected, p.actual) for p in pairs]
@@ -202,9 +194,7 @@ def _structure(pair: _Pair) -> str:
         ("-Inf", np.isneginf(left), np.isneginf(right)),
     ):
         if not np.array_equal(a, b):
-            return (
-                f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} disagree."
-            )
+            return f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} disagree."
     return ""
 
 
@@ -282,9 +272,7 @@ def _judge_floats(
     floor, distrust = _floor(pairs, no_reference)
     trusted = None if distrust else floor
     if not any(_differing(p) for p in pairs):
-        return _verdict(
-            output, "exact", "exact", "Equal.", pairs, figures, floor=trusted, tolerance=tolerance
-        )
+        return _verdict(output, "exact", "exact", "Equal.", pairs, figures, floor=trusted, tolerance=tolerance)
     if tolerance is not None:
         return _by_tolerance(output, pairs, figures, tolerance, trusted)
     if trusted is not None:
@@ -296,23 +284,17 @@ def _floor(pairs: Sequence[_Pair], no_reference: str) -> tuple[FloorVerdict | No
     """The floor's verdict over all cases, and why it must not be used (empty if it may)."""
     errors: list[CaseErrors] = []
     for pair in pairs:
-        if not pair.expected.size:
-            continue
         if pair.reference is None:
             return None, no_reference
         found = case_errors(pair.expected, pair.actual, np.asarray(pair.reference))
         if found is None:
             return None, "the float64 result has another shape or is not finite"
         errors.append(found)
-    if len(errors) < len(pairs):  # a case without values has no ratio to report
-        return None, "a case has no values"
     floor = judge_floor(errors, epsilon(pairs[0].expected.dtype))
     return floor, floor.distrust
 
 
-def _by_floor(
-    output: str, pairs: Sequence[_Pair], figures: Sequence[Figures], floor: FloorVerdict
-) -> OutputVerdict:
+def _by_floor(output: str, pairs: Sequence[_Pair], figures: Sequence[Figures], floor: FloorVerdict) -> OutputVerdict:
     worst = floor.worst_case
     ratio, limit = floor.case_ratios[worst], floor.case_limits[worst]
     if floor.ratio > floor.limit:
@@ -360,14 +342,10 @@ def _by_tolerance(
     return _verdict(output, "faithful", "tolerance", reason, pairs, figures, floor=floor, tolerance=tolerance)
 
 
-def _by_table(
-    output: str, pairs: Sequence[_Pair], figures: Sequence[Figures], distrust: str
-) -> OutputVerdict:
+def _by_table(output: str, pairs: Sequence[_Pair], figures: Sequence[Figures], distrust: str) -> OutputVerdict:
     allowed = TABLE.get(dtype_name(pairs[0].expected.dtype), _COARSE)
     needed = max(f.smallest_tolerance for f in figures)
     passed = needed <= allowed
     relation = "within" if passed else "more than"
-    reason = (
-        f"Needs a tolerance of {needed:.1e}, {relation} the {allowed:.0e} of the dtype table ({distrust})."
-    )
+    reason = f"Needs a tolerance of {needed:.1e}, {relation} the {allowed:.0e} of the dtype table ({distrust})."
     return _verdict(output, "faithful" if passed else "failed", "table", reason, pairs, figures)

@@ -206,6 +206,8 @@ class Interpreter:
                 raise UnsupportedError(f"no handler for opset {version}")
             return self._run_function(body, node, inputs, scope)
         call = self._call(handler, node, inputs, attributes)
+        if handler.layout is not None and self.target.channels_last:
+            handler.layout(call)
         known = all(v is None or v.known for v in inputs) and node.op_type not in NONDETERMINISTIC
         if known and inputs and (folded := self._fold(handler, node, call, scope)) is not None:
             return folded
@@ -233,10 +235,10 @@ class Interpreter:
         with self.target.eager():
             results = self._invoke(handler, node, call, scope)
             folded = []
-            for result, out in zip(results, node.outputs, strict=False):
-                value = self._wrap(result, out, None)
+            for i, (result, out) in enumerate(zip(results, node.outputs, strict=False)):
+                value = self._wrap(result, out, call.out_perm(i) if not isinstance(result, Value) else None)
                 if value.tensor is not None:
-                    value = Value(value.name, const=self.target.numpy(value.tensor))
+                    value = Value(value.name, const=self.target.numpy(self.as_tensor(value)))
                 folded.append(value)
         known_bytes = sum(v.static().nbytes for v in call.values if v is not None and v.known)  # type: ignore[union-attr]
         made_bytes = sum(v.const.nbytes for v in folded if v.const is not None)
@@ -245,8 +247,6 @@ class Interpreter:
         return folded
 
     def _lower(self, handler: Handler, node: ir.Node, call: Call, scope: Scope) -> list[Value]:
-        if handler.layout is not None and self.target.channels_last:
-            handler.layout(call)
         results = self._invoke(handler, node, call, scope)
         return [
             self._wrap(result, out, call.out_perm(i) if not isinstance(result, Value) else None)

@@ -73,6 +73,41 @@ def test_dynamic_recurrent_net(tmp_path):
         STEPS["exported"](source, tmp_path / "n", derive_signature(source), {})
 
 
+class Arithmetic(nn.Module):
+    def forward(self, x, flags):
+        half = x[:, : x.shape[1] // 2]
+        table = torch.arange(x.shape[1], dtype=torch.float32)
+        return x.reshape(-1, 2, 4) + 1, half.clone(), flags & (x.sum(1) > 0), x + table
+
+
+def test_a_program_keeps_its_dynamic_sizes(tmp_path):
+    given = open_source(Arithmetic(), inputs=["x:float32[batch,8]", "flags:bool[batch]"])
+    STEPS["exported"](given, tmp_path / "m.pt2", derive_signature(given), {})
+    source = open_source(tmp_path / "m.pt2", inputs=given.inputs)
+    check(source, STEPS["torchscript"], tmp_path / "m.pt", {"batch": 1}, {"batch": 5})
+
+
+@pytest.mark.parametrize("name", ["bert", "unet"])
+def test_zoo_from_a_program(tmp_path, name):
+    given = open_source(f"zoo:{name}@small")
+    signature = derive_signature(given)
+    STEPS["exported"](given, tmp_path / "m.pt2", signature, {})
+    source = open_source(tmp_path / "m.pt2", inputs=signature.inputs, output_names=[s.name for s in signature.outputs])
+    sizes = {"batch": 3, "sequence": 6, "height": 64, "width": 32}
+    check(source, STEPS["torchscript"], tmp_path / "m.pt", sizes)
+
+
+def test_branches_on_values_are_compiled_not_traced(tmp_path):
+    class Sign(nn.Module):
+        def forward(self, x):
+            if x.sum() > 1000:
+                return x * 2
+            return x
+
+    result = check(open_source(Sign(), inputs=["x:float32[n]"]), STEPS["torchscript"], tmp_path / "m", {"n": 2})
+    assert torch.equal(result(torch.full((2,), 900.0)), torch.full((2,), 1800.0))
+
+
 def test_torchscript_to_exported_is_another_route(tmp_path):
     torch.jit.script(Net()).save(str(tmp_path / "m.pt"))
     source = open_source(tmp_path / "m.pt", inputs=["x:float32[n,4]"])

@@ -58,9 +58,7 @@ def reconcile(runtime: Signature, path: Path, file_format: Format) -> Signature:
     return runtime
 
 
-def _difference(
-    runtime: Sequence[TensorSpec], recorded: Sequence[TensorSpec], *, outputs: bool = False
-) -> str:
+def _difference(runtime: Sequence[TensorSpec], recorded: Sequence[TensorSpec], *, outputs: bool = False) -> str:
     """What keeps two views from being views of the same interface; empty if nothing does."""
     found = {spec.name: spec for spec in runtime}
     if set(found) != {spec.name for spec in recorded}:

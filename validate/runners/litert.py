@@ -76,9 +76,7 @@ class LiteRTRunner(BaseRunner):
             self._interpreter.set_tensor(self._inputs[name]["index"], array)
         self._interpreter.invoke()
         # get_tensor copies; two names may stand for one tensor.
-        return {
-            name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()
-        }
+        return {name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()}
 
     def _allocate(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Plan the memory anew, only when a shape changes."""

@@ -100,10 +100,7 @@ class OnnxRuntimeRunner(BaseRunner):
         """Like `_call`, for dtypes that the runtime's numpy bridge lacks."""
         feeds = {name: self._to_value(array) for name, array in inputs.items()}
         values = self._session.run_with_ort_values(self._outputs, feeds)
-        return {
-            name: _to_array(value, self._dtype_of(name))
-            for name, value in zip(self._outputs, values, strict=True)
-        }
+        return {name: _to_array(value, self._dtype_of(name)) for name, value in zip(self._outputs, values, strict=True)}
 
     def _to_value(self, array: np.ndarray) -> Any:
         kind = _BY_BITS.get(array.dtype.name)

@@ -79,10 +79,7 @@ class TorchRunner(BaseRunner):
                 f"The model returned {len(outputs)} tensors, expected {len(self.signature.outputs)}: "
                 f"{', '.join(spec.name for spec in self.signature.outputs)}."
             )
-        return {
-            spec.name: to_array(tensor)
-            for spec, (_, tensor) in zip(self.signature.outputs, outputs, strict=True)
-        }
+        return {spec.name: to_array(tensor) for spec, (_, tensor) in zip(self.signature.outputs, outputs, strict=True)}
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ def find(source: Source) -> Findings:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return _Reader(path, schema, schema.Model.GetRootAs(data, 0)).find()
-        except (struct.error, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (struct.error, IndexError, TypeError, AttributeError, ValueError) as error:
             raise UnreadableModelError(
                 f"{path} is a broken TFLite file: {error}", "It may be truncated; copy or convert it again."
             ) from error

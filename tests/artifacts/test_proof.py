@@ -136,9 +136,7 @@ def hostile():
     manifest = npy(np.frombuffer(b"[]", np.uint8))
     pickled = np.lib.format.magic(1, 0)
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\n"
-    yield "pickle", archive(
-        manifest=pickled + struct.pack("<H", len(header)) + header + pickle.dumps([Payload()])
-    )
+    yield "pickle", archive(manifest=pickled + struct.pack("<H", len(header)) + header + pickle.dumps([Payload()]))
     claim = manifest.replace(b"'shape': (2,)", b"'shape': (9,)")
     yield "shape beyond the data", archive(manifest=claim)
     yield "bomb", archive(manifest=manifest, a0=bytes(golden._TOTAL_READ_LIMIT + 1))
@@ -219,7 +217,9 @@ assert tf.make_ndarray(proto).tolist() == expected, proto
 """
 
 
-@pytest.mark.parametrize("array", [np.eye(3, dtype=np.float32), np.arange(3), np.array(True), np.ones(40_000, np.float16)])
+@pytest.mark.parametrize(
+    "array", [np.eye(3, dtype=np.float32), np.arange(3), np.array(True), np.ones(40_000, np.float16)]
+)
 def test_tensorflow_reads_what_we_write(array, tmp_path, tf_worker):
     (tmp_path / "m").mkdir()
     warmup.write(tmp_path / "m", [{"x": array}])

@@ -1,0 +1,92 @@
+"""What a child process and everything it starts take: seconds and peak memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from importlib import metadata
+
+import psutil
+
+INTERVAL = 0.02
+"""Seconds between two looks at the memory."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took.
+
+    Attributes:
+        seconds: Wall-clock time.
+        peak_bytes: The largest sum of private and shared memory (PSS) over the command and its children.
+        code: Its exit code.
+        output: What it printed to stdout.
+        log: What it printed to stderr.
+    """
+
+    seconds: float
+    peak_bytes: int
+    code: int
+    output: str
+    log: str
+
+
+def run(command: list[str]) -> Cost:
+    """Run a command to its end and watch its process tree."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = [0]
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
+    watcher.start()
+    output, log = process.communicate()
+    seconds = time.perf_counter() - start
+    done.set()
+    watcher.join()
+    return Cost(seconds, peak[0], process.returncode, output, log)
+
+
+def _watch(pid: int, peak: list[int], done: threading.Event) -> None:
+    while not done.wait(INTERVAL):
+        peak[0] = max(peak[0], _tree_memory(pid))
+
+
+def _tree_memory(pid: int) -> int:
+    try:
+        root = psutil.Process(pid)
+        return sum(_memory(p) for p in (root, *root.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _memory(process: psutil.Process) -> int:
+    """Resident memory; of pages that several processes share, each has its part (PSS) where the system tells."""
+    try:
+        return int(getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+def machine() -> dict[str, object]:
+    """The facts that a figure depends on."""
+    packages = ("torch", "tensorflow-cpu", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

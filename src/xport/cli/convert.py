@@ -1,0 +1,130 @@
+"""``xport convert``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xport.cli.options import FormatType, output_options, source_options
+from xport.cli.output import Output, bytes_text
+from xport.formats import Format
+
+if TYPE_CHECKING:
+    from xport.artifact import Artifact
+
+
+@click.command(short_help="Convert a model and prove the result.")
+@click.argument("source", type=click.Path(path_type=str))
+@click.option("--to", "target", type=FormatType(), required=True, help="torchscript, pt2, onnx, savedmodel or tflite.")
+@click.option("--output", "-o", "destination", type=click.Path(path_type=str), help="The file or folder to write.")
+@source_options
+@click.option(
+    "--inputs", "input_data", metavar="FILE.npz", type=click.Path(path_type=str), help="Prove with these inputs too."
+)
+@click.option("--output-names", metavar="A,B", help="Names for the outputs, for models that do not name theirs.")
+@click.option("--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step to use. Repeatable.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
+@click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
+@click.option("--opset", type=click.IntRange(min=7), help="The version of ONNX's operators to export to.")
+@click.option("--force", is_flag=True, help="Replace what is at the destination.")
+@click.option("--no-verify", is_flag=True, help="Do not prove the result; the artifact records that.")
+@click.option("--keep-failed", is_flag=True, help="Keep a result that failed, under a name that says so.")
+@output_options
+def convert(output: Output, **arguments: Any) -> None:
+    """Convert SOURCE, and prove that the result is still the same model.
+
+    SOURCE is a file (told apart by its content), a SavedModel folder, or zoo:NAME. Nothing is written unless
+    the result has passed.
+    """
+    from xport.convert import api
+
+    started = time.perf_counter()
+    with output.progress() as tell:
+        artifact = api.convert(
+            arguments["source"],
+            arguments["target"],
+            arguments["destination"],
+            verify=not arguments["no_verify"],
+            inputs=arguments["inputs"],
+            input_data=arguments["input_data"],
+            arch=arguments["arch"],
+            trust_pickle=arguments["trust_pickle"],
+            output_names=_names(arguments["output_names"]),
+            via=arguments["via"],
+            seed=arguments["seed"],
+            tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
+            options={} if arguments["opset"] is None else {"opset": arguments["opset"]},
+            progress=tell,
+            keep_failed=arguments["keep_failed"],
+            verbose=output.verbose,
+            overwrite=arguments["force"],
+        )
+    report(output, artifact, time.perf_counter() - started)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _tolerance(rtol: float | None, atol: float | None) -> tuple[float, float] | None:
+    return None if rtol is None and atol is None else (rtol or 0.0, atol or 0.0)
+
+
+def report(output: Output, artifact: Artifact, seconds: float) -> None:
+    """Say what was written and how well it agrees."""
+    proof = artifact.proof
+    if proof is None:  # the gate always writes one
+        return
+    size = artifact_size(artifact)
+    if output.json:
+        output.print_json(
+            {
+                "path": str(artifact.path),
+                "format": artifact.format.value,
+                "size": size,
+                "seconds": round(seconds, 3),
+                "route": list(proof.route),
+                "tried": proof.options.get("tried", []),
+                "verified": proof.verified,
+                "signature": artifact.signature.to_json(),
+                "outputs": proof.parity,
+            }
+        )
+        return
+    for lost in proof.options.get("tried", []):
+        output.line(f"Tried {lost['route']}: {lost['reason']}")
+    if proof.verified:
+        print_verdicts(output, proof.parity)
+    else:
+        output.line("Not verified, as you asked.")
+    route = " → ".join(proof.route)
+    output.line(f"{artifact.path}   {bytes_text(size)}   {route}   {seconds:.1f} s")
+
+
+def print_verdicts(output: Output, parity: list[dict[str, Any]]) -> None:
+    """Print one row an output."""
+    rows = [
+        (
+            row["output"],
+            row["verdict"],
+            f"{float(row['max_abs']):.2e}",
+            "—" if row["ratio"] is None else f"{float(row['ratio']):.2f}",
+            row["rule"],
+            row["reason"],
+        )
+        for row in parity
+    ]
+    output.table(("output", "verdict", "worst error", "× floor", "rule", "reason"), rows)  # noqa: RUF001
+
+
+def artifact_size(artifact: Artifact) -> int:
+    """The bytes of an artifact with everything that belongs to it."""
+    path = artifact.path
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    data = path.with_name(f"{path.name}.data")
+    extra = data.stat().st_size if artifact.format is Format.ONNX and data.is_file() else 0
+    return path.stat().st_size + extra
