@@ -135,7 +135,7 @@ def default_output(source: Source, target: Format) -> Path:
         return Path(f"{stem}_{target.value}")
     output = Path(f"{stem}{target.suffix}")
     if source.path is not None and output.absolute() == source.path.absolute():
-        return Path(f"{stem}.{target.value}{target.suffix}")
+        return Path(f"{stem}_{target.value}{target.suffix}")
     return output
 
 

@@ -95,9 +95,12 @@ def prove(
 
 
 def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
-    """The result as something to run; TorchScript records neither shapes nor output names."""
+    """The result as something to run; TorchScript records no shapes, and no PyTorch file records output names."""
+    names = [spec.name for spec in signature.outputs]
     if target is Format.TORCHSCRIPT:
-        return open_source(candidate, inputs=signature.inputs, output_names=[spec.name for spec in signature.outputs])
+        return open_source(candidate, inputs=signature.inputs, output_names=names)
+    if target is Format.EXPORTED:
+        return open_source(candidate, output_names=names)
     return open_source(candidate)
 
 

@@ -14,18 +14,18 @@ from xport.convert.source import Source
 from xport.convert.torch_export_program import dynamic_shapes
 from xport.convert.torch_probe import probe_inputs, settings
 from xport.convert.torch_quiet import conversion
-from xport.convert.torch_recorded import extra_files
 from xport.errors import ConversionError
 from xport.signature import Signature, TensorSpec
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
-    """Write a ``.pt2`` file, with its signature in it.
+    """Write a ``.pt2`` file.
 
     Args:
         source: An ONNX file.
         target: The ``.pt2`` file to write.
-        signature: The interface to keep; names that Python cannot use are kept in the recorded signature.
+        signature: The interface to keep; names that Python cannot use become
+            legal ones in the program, and stand in the record that the proof carries.
         options: None are used.
 
     Raises:
@@ -34,7 +34,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """
     program = export(source, signature)
     with conversion("torch.export.save"), target.open("wb") as file:
-        torch.export.save(program, file, extra_files=extra_files(signature))
+        torch.export.save(program, file)
 
 
 def export(source: Source, signature: Signature) -> torch.export.ExportedProgram:

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
+from xport.convert.primitives.tf_core import legal_name
 from xport.convert.primitives.tf_target import TensorflowTarget
 from xport.convert.source import Source
 from xport.errors import ConversionError
@@ -36,10 +37,11 @@ class OnnxFunction(tf.Module):
         onnx_model.check_operators(model, "tensorflow")
         target = TensorflowTarget(flavor)
         interpreter = Interpreter(model, target)
-        # TFLite's converter sorts inputs too; TensorFlow sorts outputs always.
         inputs, outputs = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
-        self.input_keys = safe_keys(inputs, "x", in_order=flavor == "tflite")
-        self.output_keys = safe_keys(outputs, "y", in_order=True)
+        if flavor == "tflite":
+            self.input_keys, self.output_keys = ordered_keys(inputs, "x"), ordered_keys(outputs, "y")
+        else:
+            self.input_keys, self.output_keys = argument_keys(inputs), outputs
         self.input_names = dict(zip(self.input_keys, inputs, strict=True))
         self.output_names = dict(zip(self.output_keys, outputs, strict=True))
 
@@ -65,22 +67,37 @@ def trace(path: Path, signature: Signature, flavor: str = "") -> OnnxFunction:
     return OnnxFunction(onnx_model.infer_shapes(onnx_model.load(path)), signature, flavor)
 
 
-def safe_keys(names: list[str], prefix: str, *, in_order: bool) -> list[str]:
-    """Keys that TensorFlow accepts: the model's own names if they qualify, numbered ones otherwise.
+def ordered_keys(names: list[str], prefix: str) -> list[str]:
+    """Keys that stay in the model's order when TFLite's converter sorts them: its own names if they do.
 
     Args:
         names: The model's names.
-        prefix: What numbered keys begin with; `rename_keys` puts the model's own names back afterwards.
-        in_order: Whether sorting the keys must keep the order of the names.
+        prefix: What numbered keys begin with; the model's own names are put back afterwards.
 
     Returns:
         One key a name.
     """
     legal = all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) and not keyword.iskeyword(name) for name in names)
     distinct = len({name.lower() for name in names}) == len(names)
-    if legal and distinct and (not in_order or names == sorted(names)):
+    if legal and distinct and names == sorted(names):
         return list(names)
     return [f"{prefix}{i:04d}" for i in range(len(names))]
+
+
+def argument_keys(names: list[str]) -> list[str]:
+    """Names that TensorFlow accepts for arguments, made as TensorFlow makes them, and unique.
+
+    Source: ``sanitize_arg_name`` in tensorflow/core/function/polymorphism/function_type.py; a loaded signature then
+    takes the model's own names too.
+    """
+    keys: list[str] = []
+    for name in names:
+        key = re.sub(r"\W", "_", name)
+        key = key if key[:1].isalpha() and not keyword.iskeyword(key) else f"arg_{key}"
+        while key in keys:
+            key += "_"
+        keys.append(key)
+    return keys
 
 
 def write(function: OnnxFunction, folder: Path) -> None:

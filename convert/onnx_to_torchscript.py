@@ -11,13 +11,12 @@ from xport.convert.onnx_to_exported import example_tensors, export, named
 from xport.convert.onnx_to_module import to_module
 from xport.convert.source import Source
 from xport.convert.torch_quiet import conversion
-from xport.convert.torch_recorded import extra_files
 from xport.errors import ConversionError, XportError
 from xport.signature import Signature
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
-    """Write a TorchScript file, with its signature in it.
+    """Write a TorchScript file.
 
     Args:
         source: An ONNX file.
@@ -31,7 +30,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """
     script = trace(source, signature)
     with conversion("torch.jit.save"):
-        torch.jit.save(script, str(target), _extra_files=extra_files(signature))
+        torch.jit.save(script, str(target))
 
 
 def trace(source: Source, signature: Signature) -> torch.jit.ScriptModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,17 @@ def load_module(source: Source) -> nn.Module:
             a ``torch.export`` program.
 
     Returns:
-        A module in eval mode on the CPU that is called like the original. A live module is returned as it is,
-        after ``eval()``.
+        A module in eval mode on the CPU that is called like the original. A live module is never changed: it is
+        returned as it is if it is in eval mode on the CPU, otherwise a copy.
 
     Raises:
         UnreadableModelError: If the file is broken or holds no model.
         UntrustedCodeError: If opening it would run code that it carries.
         UsageError: If the architecture is missing, cannot be imported, or does not fit the weights.
     """
+    module: nn.Module
     if source.module is not None:
-        module: nn.Module = source.module
+        module = _live_module(source.module)
     elif source.zoo is not None:
         from xport.models import build
 
@@ -68,6 +70,18 @@ def _path(source: Source) -> Path:
     if source.path is None:
         raise UsageError(f"{source.name} is not a file.", "Save it and give its path.")
     return source.path
+
+
+def _live_module(module: nn.Module) -> nn.Module:
+    """A live module without its wrappers, in eval mode on the CPU; a copy if it is not so already."""
+    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel) or "_orig_mod" in dict(
+        module.named_children()
+    ):
+        module = module.get_submodule("module" if hasattr(module, "module") else "_orig_mod")  # torch.compile
+    devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+    if devices <= {"cpu"} and not any(child.training for child in module.modules()):
+        return module
+    return copy.deepcopy(module).cpu()
 
 
 def _in_eval_mode(module: nn.Module) -> nn.Module:

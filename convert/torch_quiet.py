@@ -18,7 +18,6 @@ _LOGGERS = ("torch", "torch.export", "torch.onnx", "onnxscript", "onnx_ir")
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep a framework's warnings, log lines and prints from the user."""
-    torch._C._jit_set_onnx_log_enabled(False)  # the older exporter prints whole graphs when it fails
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -45,12 +44,23 @@ def conversion(what: str) -> Iterator[None]:
         ConversionError: With the innermost reason, chained to the original.
     """
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), torch.no_grad(), _without_fast_path():
             yield
     except XportError:
         raise
     except Exception as error:  # exporters raise anything
         raise ConversionError(f"{what} failed: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Keep the fused kernels of `nn.TransformerEncoder` out of traces: no other format knows them."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def reason(error: BaseException) -> str:

@@ -33,7 +33,8 @@ _FUNCTION = re.compile(
     r"|OpaqueUnaryFn_(sqrt|log2)|BitwiseFn_bitwise_(and|or)"
 )
 _OPERATOR = re.compile(
-    r"torch\.ops\.(?!load_library|import_module)[a-zA-Z]\w*\.[A-Za-z_]\w*(\.[A-Za-z_]\w*)?"
+    r"torch\.ops\.aten\.__i?(and|or|xor|lshift|rshift)__(\.\w+)?"
+    r"|torch\.ops\.(?!load_library|import_module)[a-zA-Z]\w*\.(?!__)\w+(\.(?!__)\w+)?"
     r"|_operator\.(eq|ne|le|ge|lt|gt|neg|pos|abs|mul|add|sub|floordiv|mod|pow|truediv|and_|or_|xor|not_|invert"
     r"|lshift|rshift|getitem)"
     r"|math\.\w+|torch\.sym_\w+|torch\._sym_sqrt|#\w+:[\w.]+"
@@ -138,7 +139,7 @@ def _imports_in_spec(spec: Any) -> bool:
 
 def _harmless(value: str, key: str, in_node: bool) -> bool:
     if key == "target":
-        return _OPERATOR.fullmatch(value) is not None and "__" not in value
+        return _OPERATOR.fullmatch(value) is not None
     if key in {"as_string", "as_strings"}:
         # A node's text argument is written with repr(); an input's fixed text is pasted between quotes.
         return in_node or _LITERAL.fullmatch(value) is not None
@@ -152,4 +153,4 @@ def _harmless_expression(text: str) -> bool:
     if not _EXPRESSION.fullmatch(text) or "__" in text or re.search(r"[A-Za-z_)']\s*\.", text):
         return False
     calls = (match.group().rstrip(" (") for match in _EXPRESSION_WORD.finditer(text) if match["call"])
-    return all(_FUNCTION.fullmatch(name) for name in calls) and re.fullmatch(r"[^']*('\w*'[^']*)*", text) is not None
+    return all(_FUNCTION.fullmatch(name) for name in calls) and re.fullmatch(r"[^']*('[\w.]*'[^']*)*", text) is not None

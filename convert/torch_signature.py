@@ -91,9 +91,6 @@ def call_module(module: nn.Module, signature: Signature, inputs: Mapping[str, np
     return {spec.name: to_array(t) for spec, (_, t) in zip(signature.outputs, outputs, strict=True)}
 
 
-call = call_module
-
-
 def probe_sizes(
     module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[str, Any], *, first_only: bool = False
 ) -> tuple[Sizes, Sizes]:

@@ -6,7 +6,9 @@ are both dynamic.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +50,22 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     # In a folder of its own: above 2 GB this exporter writes a file for every weight.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".legacy-") as folder:
         path = Path(folder) / "model.onnx"
-        with conversion("torch.onnx (dynamo=False)"):
+        with conversion("torch.onnx (dynamo=False)"), _without_log():
             _export(view, tensors, path, signature, opset)
         model = ir.load(path)
         align_interface(model, signature)
         save_model(model, target)
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep the exporter from printing whole graphs to the process's stdout when it fails (torch 2.13 always does)."""
+    original = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = original
 
 
 def _export(view: nn.Module, tensors: list[torch.Tensor], path: Path, signature: Signature, opset: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from xport.convert.exported_to_torchscript import script_program
 from xport.convert.source import Source
@@ -117,8 +118,7 @@ def _looks_at_values(view: nn.Module, tensors: list[torch.Tensor]) -> bool:
         except Exception:  # whatever it is, the attempt that counts will report it
             return True
     return any(
-        issubclass(warning.category, torch.jit.TracerWarning) and "to a Python" in str(warning.message)
-        for warning in caught
+        issubclass(warning.category, TracerWarning) and "to a Python" in str(warning.message) for warning in caught
     )
 
 
@@ -129,7 +129,7 @@ def _check(
     if _OWN_OPERATORS in str(script.inlined_graph):
         raise ConversionError("The model uses an operator of xport's own, which TorchScript files cannot carry.")
     expected = [tensor for _, tensor in flatten_outputs(run(module, inputs))]
-    with torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]  # specialising costs seconds
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # specialising costs seconds
         found = [tensor for _, tensor in flatten_outputs(run(script, inputs))]
     if [t.shape for t in expected] != [t.shape for t in found]:
         raise ConversionError(

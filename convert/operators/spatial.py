@@ -1,23 +1,12 @@
-"""Convolutions, pools and what else works on images; tensors come in the target's own image order."""
+"""Convolutions; images come in the target's own order of axes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from xport.convert.lowering import layout
-from xport.convert.lowering.registry import Tensor, Weight, op
-
-
-@op("GlobalAveragePool", layout=layout.spatial)
-def global_average_pool(xp: Any, x: Tensor) -> Any:
-    """The mean over all spatial axes, kept as ones."""
-    return xp.reduce_mean(x, xp.spatial_axes(xp.rank(x)), True)
-
-
-@op("GlobalMaxPool", layout=layout.spatial)
-def global_max_pool(xp: Any, x: Tensor) -> Any:
-    """The maximum over all spatial axes, kept as ones."""
-    return xp.reduce_max(x, xp.spatial_axes(xp.rank(x)), True)
+from xport.convert.lowering.registry import Tensor, Weight, op, refuse
+from xport.convert.operators.windows import resolve_pads, spatial_sizes
 
 
 @op("Conv", since=1, layout=layout.spatial)
@@ -34,71 +23,71 @@ def conv(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Any:
-    """Convolution of any spatial rank, with groups, dilations and asymmetric pads."""
-    n = xp.rank(x) - 2
+    """Convolution of one to three spatial axes, with groups, dilations and asymmetric pads."""
+    n = _spatial_rank(xp, x)
     strides, dilations = strides or [1] * n, dilations or [1] * n
-    kernel = [int(k) for k in xp.shape_of_weight(w)[2:]]
+    kernel = _kernel_sizes(xp, w, kernel_shape)
     effective = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    sizes = [xp.shape(x)[axis] for axis in xp.spatial_axes(xp.rank(x))]
-    padding = resolve_pads(auto_pad, pads, sizes, effective, strides)
+    padding = resolve_pads(xp, auto_pad, pads, spatial_sizes(xp, x), effective, strides)
     return xp.conv(x, w, b, strides=strides, padding=padding, dilations=dilations, groups=group)
 
 
-def resolve_pads(
-    auto_pad: str, pads: list[int] | None, sizes: list[Any], kernel: list[int], strides: list[int]
-) -> list[tuple[Any, Any]]:
-    """Begin and end padding per spatial axis.
-
-    Args:
-        auto_pad: ``NOTSET``, ``VALID``, ``SAME_UPPER`` or ``SAME_LOWER``.
-        pads: The node's pads, all begins and then all ends.
-        sizes: Spatial sizes of the input.
-        kernel: Effective kernel sizes, dilation included.
-        strides: Strides.
-
-    Returns:
-        One pair an axis.
-    """
-    n = len(kernel)
-    if auto_pad == "VALID" or (auto_pad == "NOTSET" and pads is None):
-        return [(0, 0)] * n
-    if auto_pad == "NOTSET" and pads is not None:
-        return [(pads[i], pads[n + i]) for i in range(n)]
-    padding = []
-    for size, k, stride in zip(sizes, kernel, strides, strict=True):
-        total = _same_padding(size, k, stride)
-        small = total // 2
-        padding.append((small, total - small) if auto_pad == "SAME_UPPER" else (total - small, small))
-    return padding
+def _spatial_rank(xp: Any, x: Any) -> int:
+    """How many spatial axes an image has, if a convolution can be made of it."""
+    n = int(xp.rank(x)) - 2
+    if n not in (1, 2, 3):
+        raise refuse(f"convolution over {n} spatial axes", "one to three are known")
+    return n
 
 
-def _same_padding(size: Any, kernel: int, stride: int) -> Any:
-    if isinstance(size, int):
-        return max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    if stride == 1:
-        return kernel - 1
-    from xport.convert.lowering.registry import refuse
-
-    raise refuse("auto_pad SAME with a stride", "the spatial size must be known while converting")
+def _kernel_sizes(xp: Any, w: Any, kernel_shape: list[int] | None) -> list[Any]:
+    """The kernel's spatial sizes: the weight's own, or the attribute's where only run time knows the weight's."""
+    sizes = xp.shape_of_weight(w)[2:]
+    if kernel_shape is None:
+        return list(sizes)
+    return [k if not isinstance(s, int) else s for s, k in zip(sizes, kernel_shape, strict=True)]
 
 
-@op("MaxPool", since=1, layout=layout.spatial)
-def max_pool(
+@op("ConvTranspose", since=1, layout=layout.spatial)
+def conv_transpose(
     xp: Any,
     x: Tensor,
+    w: Weight,
+    b: Tensor | None = None,
     *,
     auto_pad: str = "NOTSET",
-    ceil_mode: int = 0,
     dilations: list[int] | None = None,
-    kernel_shape: list[int],
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    output_padding: list[int] | None = None,
+    output_shape: list[int] | None = None,
     pads: list[int] | None = None,
-    storage_order: int = 0,
     strides: list[int] | None = None,
 ) -> Any:
-    """Maximum over windows."""
-    n = len(kernel_shape)
+    """Transposed convolution: every pixel spreads the kernel, then ``pads`` is cut off and the rest is shifted."""
+    n = _spatial_rank(xp, x)
     strides, dilations = strides or [1] * n, dilations or [1] * n
-    effective = [(k - 1) * d + 1 for k, d in zip(kernel_shape, dilations, strict=True)]
-    sizes = [xp.shape(x)[axis] for axis in xp.spatial_axes(xp.rank(x))]
-    padding = resolve_pads(auto_pad, pads, sizes, effective, strides)
-    return xp.max_pool(x, kernel_shape, strides=strides, padding=padding, dilations=dilations)
+    extra = output_padding or [0] * n
+    kernel = _kernel_sizes(xp, w, kernel_shape)
+    effective = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = spatial_sizes(xp, x)
+    if output_shape is None and auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+        own = pads if pads is not None and auto_pad == "NOTSET" else [0] * (2 * n)
+        crops = [(own[i], own[n + i] - extra[i]) for i in range(n)]
+    else:
+        wanted = (
+            [size * s for size, s in zip(sizes, strides, strict=True)] if output_shape is None else output_shape[-n:]
+        )
+        crops = [
+            _crop((size - 1) * s + e, p, target, auto_pad, xp)
+            for size, s, e, p, target in zip(sizes, strides, effective, extra, wanted, strict=True)
+        ]
+    return xp.conv_transpose(x, w, b, strides=strides, crops=crops, dilations=dilations, groups=group)
+
+
+def _crop(full: Any, extra: int, wanted: Any, auto_pad: str, xp: Any) -> tuple[Any, Any]:
+    """What to cut from one axis of the full result so that ``wanted`` is left."""
+    total = xp.largest(full + extra - wanted, 0)
+    small = total // 2
+    begin = small if auto_pad == "SAME_UPPER" else total - small
+    return begin, full - wanted - begin

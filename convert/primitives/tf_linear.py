@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from xport.convert.primitives.tf_arithmetic import TfArithmetic
+from xport.convert.primitives.tf_bitwise import TfBitwise
 
 
-class TfLinear(TfArithmetic):
+class TfLinear(TfBitwise):
     """Matrix products, reductions, softmax, normalisation."""
 
     def as_tensor(self, x: Any, name: str = "") -> Any:

@@ -8,15 +8,29 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xport.convert.lowering.values import Dim, scalar_of
 from xport.convert.primitives.tf_linear import TfLinear
+
+INT32 = np.iinfo(np.int32)
+STRIDED_SLICE_RANK = 5
+"""TFLite's StridedSlice takes tensors up to this rank."""
 
 
 class TfShapes(TfLinear):
-    """Concatenate, expand, fill, gather, slice, split."""
+    """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences."""
 
     def concat(self, tensors: Sequence[Any], axis: int) -> Any:
         """Join tensors along an axis."""
-        return tf.concat(tensors, axis)
+        if len(tensors) == 1:
+            return tensors[0]
+        result = tf.concat(tensors, axis)
+        if any(t.shape.rank is None for t in tensors):
+            return result
+        shapes = [self.shape(t) for t in tensors]
+        dims = [next((s for s in column if is_number(s)), column[0]) for column in zip(*shapes, strict=True)]
+        dims[axis] = sum(s[axis] for s in shapes)
+        self.name_dims(result, dims)
+        return result
 
     def expand(self, x: Any, sizes: Sequence[Any]) -> Any:
         """Broadcast both ways."""
@@ -24,18 +38,20 @@ class TfShapes(TfLinear):
         rank = max(len(own), len(sizes))
         own = [1] * (rank - len(own)) + own
         wanted = [1] * (rank - len(sizes)) + list(sizes)
-        if all(isinstance(w, (int, np.integer)) or isinstance(o, int) for w, o in zip(wanted, own, strict=True)):
-            wanted = [o if self.is_one(w) else w for w, o in zip(wanted, own, strict=True)]
-        if all(o == w for o, w in zip(own, wanted, strict=True)):
-            return self.reshape(x, own)
-        target = (
-            tf.broadcast_dynamic_shape(self.stack_vector(own), self.stack_vector(wanted))
-            if not all(isinstance(w, int) for w in wanted)
-            else wanted
-        )
+        dims = [_broadcast(o, w) for o, w in zip(own, wanted, strict=True)]
+        if all(_same_size(o, d) for o, d in zip(own, dims, strict=True)):
+            return self.reshape(x, own) if rank != x.shape.rank else x
+        if any(d is None for d in dims):
+            target = tf.broadcast_dynamic_shape(self.stack_vector(own), self.stack_vector(wanted))
+        else:
+            target = self.sizes_tensor(dims)
         result = tf.broadcast_to(x, target)
-        self.name_dims(result, [w if o == 1 or o == w else None for o, w in zip(own, wanted, strict=True)])
+        self.name_dims(result, dims)
         return result
+
+    def expand_to(self, x: Any, sizes: Any) -> Any:
+        """Broadcast both ways, to sizes in a tensor of any length."""
+        return tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.cast(sizes, tf.int32)))
 
     def stack_vector(self, sizes: Sequence[Any]) -> Any:
         """Sizes as an int32 vector tensor."""
@@ -47,35 +63,201 @@ class TfShapes(TfLinear):
         self.name_dims(result, list(sizes))
         return result
 
-    def gather(self, data: Any, indices: Any, axis: int) -> Any:
-        """Slices of ``data`` along an axis, by indices of any rank, negative ones from the end."""
-        size = tf.cast(tf.shape(data)[axis], indices.dtype)
-        wrapped = tf.where(indices < 0, indices + size, indices)
-        return tf.gather(data, wrapped, axis=axis)
+    def fill_to(self, sizes: Any, value: np.ndarray) -> Any:
+        """A tensor of one value, of sizes in a tensor of any length."""
+        return tf.fill(tf.cast(sizes, tf.int32), tf.constant(value))
+
+    def tile(self, x: Any, repeats: Sequence[Any]) -> Any:
+        """Repeat along every axis."""
+        if all(is_number(r) and r == 1 for r in repeats):
+            return x
+        result = tf.tile(x, self.sizes_tensor(repeats))
+        self.name_dims(result, [s * r for s, r in zip(self.shape(x), repeats, strict=True)])
+        return result
+
+    def tile_to(self, x: Any, repeats: Any) -> Any:
+        """Repeat along every axis, by counts in a tensor."""
+        return tf.tile(x, tf.ensure_shape(tf.cast(repeats, tf.int32), [x.shape.rank]))
+
+    def reshape_to(self, x: Any, shape: Any, allowzero: bool) -> Any:
+        """Reshape to sizes in a tensor, where 0 copies a size unless ``allowzero`` and -1 is inferred."""
+        shape = tf.cast(shape, tf.int32)
+        if not allowzero:
+            # Past the input's rank no size can be copied, so what is there does not matter.
+            n = tf.shape(shape)[0]
+            own = tf.concat([tf.shape(x), tf.ones(tf.maximum(n - x.shape.rank, 0)[None], tf.int32)], 0)[:n]
+            shape = tf.where(tf.equal(shape, 0), own, shape)
+        return tf.reshape(x, shape)
+
+    def squeeze_all(self, x: Any) -> Any:
+        """Remove every axis that has size one when the model runs."""
+        return tf.squeeze(x)
+
+    def squeeze_at(self, x: Any, axes: Any) -> Any:
+        """Remove axes that a tensor names."""
+        kept = tf.logical_not(self._mask(axes, x.shape.rank))
+        result = tf.reshape(x, tf.boolean_mask(tf.shape(x), kept))
+        if axes.shape.num_elements() is not None:
+            result.set_shape([None] * (x.shape.rank - axes.shape.num_elements()))
+        return result
+
+    def unsqueeze_at(self, x: Any, axes: Any) -> Any:
+        """Insert axes of size one at places that a tensor names."""
+        axes = tf.reshape(axes, [-1])
+        count = axes.shape[0] if axes.shape[0] is not None else tf.shape(axes)[0]
+        new = tf.cast(self._mask(axes, x.shape.rank + count), tf.int32)
+        sizes = tf.concat([tf.shape(x), [1]], 0)  # the last stands for places behind the last axis
+        return tf.reshape(x, tf.where(new > 0, 1, tf.gather(sizes, tf.cumsum(1 - new, exclusive=True))))
+
+    def _mask(self, axes: Any, rank: Any) -> Any:
+        """Which of ``rank`` axes a tensor of axes names."""
+        axes = tf.reshape(tf.cast(axes, tf.int32), [-1, 1])
+        named = tf.equal(tf.where(axes < 0, axes + rank, axes), tf.range(rank)[None])
+        return tf.reduce_any(named, 0)
+
+    def pad_constant(self, x: Any, begins: Sequence[Any], ends: Sequence[Any], value: Any) -> Any:
+        """Pad with a value; negative amounts remove elements. Amounts may be run-time sizes of either sign."""
+        grow = [[_above(b), _above(e)] for b, e in zip(begins, ends, strict=True)]
+        sizes = self.shape(x)
+        padded = x
+        if any(not is_number(p) or p for pair in grow for p in pair):
+            rows = [self.stack_vector([Dim(1, ("?",), lambda p=p: p) if tf.is_tensor(p) else p for p in r]) for r in grow]
+            dynamic = any(tf.is_tensor(p) for pair in grow for p in pair)
+            padded = tf.pad(x, tf.stack(rows) if dynamic else grow, constant_values=value)
+        if any(not is_number(p) or p < 0 for p in (*begins, *ends)):
+            start = [scalar_of(_above(-b)) for b in begins]
+            length = [scalar_of(s + b + e) for s, b, e in zip(sizes, begins, ends, strict=True)]
+            static = all(is_number(i) for i in (*start, *length))
+            padded = tf.slice(padded, start if static else tf.stack(start), length if static else tf.stack(length))
+        self.name_dims(padded, [_padded_size(s, b, e) for s, b, e in zip(sizes, begins, ends, strict=True)])
+        return padded
+
+    def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any:
+        """Mirror about the first and last elements; amounts are numbers, not negative."""
+        result = tf.pad(x, list(zip(begins, ends, strict=True)), mode="REFLECT")
+        self.name_dims(result, [_padded_size(s, b, e) for s, b, e in zip(self.shape(x), begins, ends, strict=True)])
+        return result
 
     def slice(self, x: Any, ranges: Sequence[tuple[int, Any, Any, int]]) -> Any:
         """Numpy's slicing; each range is (axis, start, end, step)."""
+        if self.flavor == "tflite" and x.shape.rank > STRIDED_SLICE_RANK:
+            return self._slice_one_by_one(x, ranges)
         keys: list[Any] = [slice(None)] * x.shape.rank
+        sizes: list[Any] = self.shape(x)
         for axis, start, end, step in ranges:
-            keys[axis] = slice(*(self._bound(b, step) for b in (start, end)), step)
-        return x[tuple(keys)]
+            keys[axis] = slice(*(_bound(b) for b in (start, end)), step)
+            static = all(is_number(s) for s in (start, end, sizes[axis]))
+            sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
+        result = x[tuple(keys)]
+        self.name_dims(result, sizes)
+        return result
 
-    def _bound(self, bound: Any, step: int) -> Any:
-        from xport.convert.lowering.values import scalar_of
+    def _slice_one_by_one(self, x: Any, ranges: Sequence[tuple[int, Any, Any, int]]) -> Any:
+        """Slice each axis as the middle one of three."""
+        for axis, start, end, step in ranges:
+            sizes = self.shape(x)
+            flat = self.reshape(x, [self.product(sizes[:axis]), sizes[axis], self.product(sizes[axis + 1 :])])
+            part = self.slice(flat, [(1, start, end, step)])
+            x = self.reshape(part, [*sizes[:axis], self.shape(part)[1], *sizes[axis + 1 :]])
+        return x
 
-        if not isinstance(bound, (int, np.integer)):
-            return scalar_of(bound)
-        limit = np.iinfo(np.int32)
-        return int(min(max(int(bound), limit.min), limit.max))
+    def slice_at(self, x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+        """Slice by vectors of starts, ends, axes and steps that are tensors; the latter two may be None."""
+        rank = x.shape.rank
+        count = tf.shape(starts)[0]
+        axes = tf.range(count) if axes is None else tf.cast(axes, tf.int32)
+        axes = tf.where(axes < 0, axes + rank, axes)
+        steps = tf.fill([count], 1) if steps is None else _clipped(steps)
+        place = tf.equal(axes[:, None], tf.range(rank)[None])
+        named = tf.reduce_any(place, 0)
 
-    def split(self, x: Any, sizes: Sequence[int], axis: int) -> list[Any]:
+        def spread(values: Any, otherwise: int) -> Any:
+            rows = tf.reduce_sum(tf.where(place, values[:, None], 0), 0)
+            return tf.where(named, rows, otherwise)
+
+        bounds = spread(_clipped(starts), 0), spread(_clipped(ends), INT32.max), spread(steps, 1)
+        result = tf.strided_slice(x, *bounds)
+        result.set_shape([None] * rank)
+        return result
+
+    def split(self, x: Any, sizes: Sequence[Any], axis: int) -> list[Any]:
         """Parts of given sizes along an axis."""
-        return list(tf.split(x, list(sizes), axis))
+        if len(sizes) == 1:
+            return [x]
+        parts = list(tf.split(x, self.sizes_tensor(sizes), axis))
+        whole = self.shape(x)
+        for part, size in zip(parts, sizes, strict=True):
+            self.name_dims(part, [*whole[:axis], size, *whole[axis + 1 :]])
+        return parts
+
+    def split_at(self, x: Any, sizes: Any, axis: int, count: int) -> list[Any]:
+        """Parts of sizes in a tensor along an axis."""
+        return list(tf.split(x, tf.ensure_shape(sizes, [count]), axis, num=count))
 
     def shape_tensor(self, x: Any) -> Any:
         """The sizes as an int64 vector."""
         return tf.shape(x, out_type=tf.int64)
 
-    def range(self, start: Any, limit: Any, delta: Any) -> Any:
-        """An arithmetic sequence."""
-        return tf.range(start, limit, delta)
+    def iota(self, size: Any, dtype: str = "int64") -> Any:
+        """The numbers from 0 up to a size."""
+        if is_number(size):
+            return tf.constant(np.arange(int(size)), tf.dtypes.as_dtype(dtype))
+        result = tf.range(tf.cast(scalar_of(size), tf.dtypes.as_dtype(dtype)))
+        self.name_dims(result, [size])
+        return result
+
+    def size_max(self, a: Any, b: Any) -> Any:
+        """The larger of two sizes."""
+        return _choose(a, b, max, tf.maximum, "max")
+
+    def size_min(self, a: Any, b: Any) -> Any:
+        """The smaller of two sizes."""
+        return _choose(a, b, min, tf.minimum, "min")
+
+
+def is_number(size: Any) -> bool:
+    """Whether a size is known while converting."""
+    return isinstance(size, (int, np.integer))
+
+
+def _choose(a: Any, b: Any, known: Any, computed: Any, name: str) -> Any:
+    if is_number(a) and is_number(b):
+        return known(int(a), int(b))
+    if isinstance(a, Dim) and isinstance(b, Dim) and a == b:
+        return a
+    label = f"{name}({getattr(a, 'name', a)},{getattr(b, 'name', b)})"
+    return Dim(1, (label,), lambda: computed(scalar_of(a), scalar_of(b)))
+
+
+def _same_size(a: Any, b: Any) -> bool:
+    return bool(a == b) if is_number(a) == is_number(b) else False
+
+
+def _broadcast(own: Any, wanted: Any) -> Any:
+    """The broadcast of two sizes; None if only run time can tell."""
+    if is_number(wanted):
+        return own if wanted == 1 else wanted
+    if is_number(own):
+        return wanted if own == 1 else own
+    return wanted if own == wanted else None
+
+
+def _above(amount: Any) -> Any:
+    """The amount, or zero if it is negative."""
+    return max(int(amount), 0) if is_number(amount) else tf.maximum(scalar_of(amount), 0)
+
+
+def _padded_size(size: Any, begin: Any, end: Any) -> Any:
+    return size + begin + end if is_number(begin) and is_number(end) else None
+
+
+def _clipped(values: Any) -> Any:
+    """Bounds as int32; those beyond, which mean the very end, are clipped and not wrapped."""
+    if values.dtype == tf.int32:
+        return values
+    return tf.cast(tf.minimum(tf.maximum(values, INT32.min), INT32.max), tf.int32)
+
+
+def _bound(bound: Any) -> Any:
+    """A slice's bound within int32."""
+    return min(max(int(bound), INT32.min), INT32.max) if is_number(bound) else scalar_of(bound)

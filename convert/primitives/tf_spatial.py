@@ -1,4 +1,4 @@
-"""TensorFlow's convolutions and pools; images are channels-last."""
+"""TensorFlow's convolutions; images are channels-last."""
 
 from __future__ import annotations
 
@@ -8,19 +8,70 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xport.convert.lowering.registry import refuse
+from xport.convert.lowering.values import Dim, name_of, scalar_of
 from xport.convert.primitives.tf_shapes import TfShapes
+
+Pair = tuple[Any, Any]
 
 
 class TfSpatial(TfShapes):
-    """Convolutions and pools of one to three spatial axes."""
+    """Convolutions of one to three spatial axes, and what all image operators share."""
 
     def spatial_axes(self, rank: int) -> list[int]:
         """Where an image of this rank stores its spatial axes."""
-        return list(range(1, rank - 1))
+        return list(range(1, rank - 1)) if rank > 2 else []
+
+    def image_axis(self, axis: int, rank: int) -> int:
+        """Where an image of this rank stores a logical axis."""
+        if rank < 3 or axis == 0:
+            return axis
+        return rank - 1 if axis == 1 else axis - 1
+
+    def from_image(self, x: Any) -> Any:
+        """An image in the logical order of its axes."""
+        rank = x.shape.rank
+        return self.transpose(x, [0, rank - 1, *range(1, rank - 1)]) if rank > 2 else x
 
     def shape_of_weight(self, w: Any) -> list[Any]:
         """Sizes of an array or tensor."""
         return list(w.shape) if isinstance(w, np.ndarray) else self.shape(w)
+
+    def largest(self, a: Any, b: Any) -> Any:
+        """The larger of two sizes."""
+        if isinstance(a, (int, np.integer)) and isinstance(b, (int, np.integer)):
+            return max(int(a), int(b))
+        return Dim(1, (f"max({name_of(a)},{name_of(b)})",), lambda: tf.maximum(scalar_of(a), scalar_of(b)))
+
+    def smallest(self, a: Any, b: Any) -> Any:
+        """The smaller of two sizes."""
+        if isinstance(a, (int, np.integer)) and isinstance(b, (int, np.integer)):
+            return min(int(a), int(b))
+        return Dim(1, (f"min({name_of(a)},{name_of(b)})",), lambda: tf.minimum(scalar_of(a), scalar_of(b)))
+
+    def widened(self, x: Any) -> Any:
+        """A half-precision tensor in single precision, so that sums are rounded once at the end; others unchanged.
+
+        Raises:
+            UnsupportedError: For float64 in TFLite, whose kernels lack it.
+        """
+        if isinstance(x, np.ndarray):
+            return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+        if self.flavor == "tflite" and x.dtype == tf.float64:
+            raise refuse("dtype float64", "TFLite has no kernel for it")
+        return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
+
+    def pad_image(self, x: Any, pads: Sequence[Pair], value: float = 0) -> Any:
+        """Pad stored axes by (begin, end) pairs with a value; negative numbers crop."""
+        cut = [(i, -min(b, 0), -e, 1) for i, (b, e) in enumerate(pads) if _negative(b) or _negative(e)]
+        if cut:
+            sizes = self.shape(x)
+            x = self.slice(x, [(i, b, sizes[i] - e if e > 0 else sizes[i], 1) for i, b, e, _ in cut])
+            pads = [tuple(0 if _negative(p) else p for p in pair) for pair in pads]  # type: ignore[misc]
+        if all(isinstance(p, int) and p == 0 for pair in pads for p in pair):
+            return x
+        amounts = [[scalar_of(b), scalar_of(e)] for b, e in pads]
+        return tf.pad(x, amounts, constant_values=tf.constant(value, x.dtype))
 
     def conv(
         self,
@@ -29,42 +80,186 @@ class TfSpatial(TfShapes):
         b: Any,
         *,
         strides: Sequence[int],
-        padding: Sequence[tuple[Any, Any]],
+        padding: Sequence[Pair],
         dilations: Sequence[int],
         groups: int,
     ) -> Any:
         """Convolution; ``w`` is in ONNX order (out, in / groups, spatial…)."""
-        order = [*range(2, len(strides) + 2), 1, 0]
-        kernel = np.ascontiguousarray(w.transpose(order)) if isinstance(w, np.ndarray) else tf.transpose(w, order)
-        x, mode = self._padded(x, padding, [k for k in self.shape_of_weight(w)[2:]], strides, dilations)
-        name = "kernel"
-        result = tf.nn.convolution(x, self.as_tensor(kernel, name), strides, mode, dilations=dilations)
-        return result if b is None else tf.nn.bias_add(result, b)
+        dtype = x.dtype
+        x, w = self.widened(x), self.widened(w)
+        kernel = [k for k in self.shape_of_weight(w)[2:]]
+        if self.flavor == "tflite" and any(isinstance(k, Dim) for k in self.shape_of_weight(w)):
+            raise refuse("weights of unknown size", "TFLite wants the kernel's sizes while converting")
+        if len(strides) == 3:
+            result = self._conv3d(x, w, strides, padding, dilations, groups)
+        else:
+            x, mode = self._padded(x, padding, kernel, strides, dilations)
+            result = self._conv2d(x, w, strides, mode, dilations, groups)
+        if b is not None:
+            result = tf.nn.bias_add(result, self.widened(b))
+        return tf.cast(result, dtype)
+
+    def _conv2d(self, x: Any, w: Any, strides: Any, mode: str, dilations: Any, groups: int) -> Any:
+        """One or two spatial axes; one is lifted to two, which is what the kernels do anyway."""
+        if len(strides) == 1:
+            lifted = w[:, :, None] if isinstance(w, np.ndarray) else tf.expand_dims(w, 2)
+            image = tf.expand_dims(x, 1)
+            return tf.squeeze(self._conv2d(image, lifted, [1, *strides], mode, [1, *dilations], groups), 1)
+        out, per_group, *kernel = self.shape_of_weight(w)
+        steps, gaps = [1, *strides, 1], [1, *dilations, 1]
+        if groups > 1 and per_group == 1 and isinstance(out, int):
+            order: list[int] = [2, 3, 0, 1]
+            taps = w.transpose(order) if isinstance(w, np.ndarray) else tf.transpose(w, order)
+            shape = [*kernel, groups, out // groups]
+            taps = taps.reshape(shape) if isinstance(w, np.ndarray) else self.reshape(taps, shape)
+            taps = self.as_tensor(np.ascontiguousarray(taps) if isinstance(w, np.ndarray) else taps, "kernel")
+            return tf.raw_ops.DepthwiseConv2dNative(
+                input=x, filter=taps, strides=steps, padding=mode, dilations=gaps, data_format="NHWC"
+            )
+        return tf.nn.conv2d(x, self._kernel(w), steps, mode, dilations=gaps)
+
+    def _kernel(self, w: Any) -> Any:
+        """An ONNX weight in TensorFlow's order (spatial…, in, out)."""
+        order = [*range(2, len(w.shape)), 1, 0]
+        if isinstance(w, np.ndarray):
+            return self.as_tensor(np.ascontiguousarray(w.transpose(order)), "kernel")
+        return tf.transpose(w, order)
+
+    def _conv3d(self, x: Any, w: Any, strides: Any, padding: Any, dilations: Any, groups: int) -> Any:
+        if groups == 1:
+            x, mode = self._padded(x, padding, self.shape_of_weight(w)[2:], strides, dilations)
+            return tf.nn.conv3d(x, self._kernel(w), [1, *strides, 1], mode, dilations=[1, *dilations, 1])
+        # TensorFlow has no grouped 3-D kernel: one 2-D convolution for each tap in depth, depth joined to the batch.
+        x = self.pad_image(x, [(0, 0), *padding, (0, 0)])
+        batch, depth, height, width, channels = self.shape(x)
+        taps = self.shape_of_weight(w)[2]
+        if isinstance(taps, Dim):
+            raise refuse("grouped 3-D convolution", "the kernel's size must be known while converting")
+        out = (depth - (taps - 1) * dilations[0] - 1) // strides[0] + 1
+        total = None
+        for tap in range(taps):
+            start = tap * dilations[0]
+            plane = self.slice(x, [(1, start, start + (out - 1) * strides[0] + 1, strides[0])])
+            plane = self.reshape(plane, [batch * out, height, width, channels])
+            part = self._conv2d(plane, w[:, :, tap], strides[1:], "VALID", dilations[1:], groups)
+            total = part if total is None else total + part
+        sizes = self.shape(total)
+        return self.reshape(total, [batch, out, *sizes[1:]])
 
     def _padded(self, x: Any, padding: Any, kernel: Any, strides: Any, dilations: Any) -> tuple[Any, str]:
         """Pad explicitly unless SAME means exactly this padding."""
-        if all(p == (0, 0) for p in padding):
+        if all(isinstance(p, int) and p == 0 for pair in padding for p in pair):
             return x, "VALID"
-        sizes = self.shape(x)[1:-1]
-        if all(
-            (s == 1 or isinstance(size, int)) and tuple(p) == _same(size, (k - 1) * d + 1, s)
-            for size, p, k, s, d in zip(sizes, padding, kernel, strides, dilations, strict=True)
-        ):
+        if self.is_same(x, padding, kernel, strides, dilations):
             return x, "SAME"
-        return tf.pad(x, [(0, 0), *padding, (0, 0)]), "VALID"
+        return self.pad_image(x, [(0, 0), *padding, (0, 0)]), "VALID"
 
-    def max_pool(self, x: Any, kernel: Any, *, strides: Any, padding: Any, dilations: Any) -> Any:
-        """Maximum over windows."""
-        x, mode = self._padded_with(x, padding, kernel, strides, dilations, x.dtype.min)
-        return tf.nn.pool(x, list(kernel), "MAX", strides=list(strides), padding=mode, dilations=list(dilations))
+    def is_same(self, x: Any, padding: Any, kernel: Any, strides: Any, dilations: Any) -> bool:
+        """Whether TensorFlow's SAME pads exactly like this."""
+        if not all(isinstance(k, int) for k in kernel):
+            return False
+        return all(
+            tuple(p) == self._same(size, (k - 1) * d + 1, s)
+            for size, p, k, s, d in zip(self.shape(x)[1:-1], padding, kernel, strides, dilations, strict=True)
+        )
 
-    def _padded_with(self, x: Any, padding: Any, kernel: Any, strides: Any, dilations: Any, value: Any) -> Any:
-        same, mode = self._padded(x, padding, kernel, strides, dilations)
-        if same is x:
-            return x, mode
-        return tf.pad(x, [(0, 0), *padding, (0, 0)], constant_values=value), "VALID"
+    def _same(self, size: Any, kernel: int, stride: int) -> Pair:
+        """TensorFlow's SAME padding of one axis."""
+        rest = ((size + stride - 1) // stride - 1) * stride + kernel - size if stride > 1 else kernel - 1
+        total = self.largest(rest, 0)
+        return total // 2, total - total // 2
+
+    def conv_transpose(
+        self,
+        x: Any,
+        w: Any,
+        b: Any,
+        *,
+        strides: Sequence[int],
+        crops: Sequence[Pair],
+        dilations: Sequence[int],
+        groups: int,
+    ) -> Any:
+        """Transposed convolution; ``w`` is in ONNX order (in, out / groups, spatial…).
+
+        Args:
+            x: The image.
+            w: The weight.
+            b: The bias, or None.
+            strides: Strides.
+            crops: What to cut from the begin and end of each axis of the full result; negative sizes extend it.
+            dilations: Dilations of the kernel.
+            groups: Number of groups.
+        """
+        dtype = x.dtype
+        x, w = self.widened(x), self.widened(w)
+        kernel = self.shape_of_weight(w)[2:]
+        if any(isinstance(k, Dim) for k in kernel) and (groups > 1 or self.flavor == "tflite"):
+            raise refuse("weights of unknown size", "the kernel's sizes must be known while converting")
+        if groups == 1 and all(d == 1 for d in dilations) and not any(isinstance(k, Dim) for k in kernel):
+            result = self._native_transpose(x, w, strides, crops)
+        else:
+            result = self._spread_and_convolve(x, w, strides, crops, dilations, groups)
+        if b is not None:
+            result = tf.nn.bias_add(result, self.widened(b))
+        return tf.cast(result, dtype)
+
+    def _native_transpose(self, x: Any, w: Any, strides: Any, crops: Any) -> Any:
+        n = len(strides)
+        kernel = self.shape_of_weight(w)[2:]
+        if n == 1:
+            lifted = w[:, :, None] if isinstance(w, np.ndarray) else tf.expand_dims(w, 2)
+            image = tf.expand_dims(x, 1)
+            return tf.squeeze(self._native_transpose(image, lifted, [1, *strides], [(0, 0), *crops]), 1)
+        batch, *spatial, _ = self.shape(x)
+        channels = self.shape_of_weight(w)[1]
+        function = tf.nn.conv2d_transpose if n == 2 else tf.nn.conv3d_transpose
+        taps = self._kernel(w)
+        same = all(
+            k >= s and tuple(c) == ((k - s) // 2, k - s - (k - s) // 2)
+            for k, s, c in zip(kernel, strides, crops, strict=True)
+        )
+        if same and any(k > s for k, s in zip(kernel, strides, strict=True)):
+            sizes = [batch, *(size * s for size, s in zip(spatial, strides, strict=True)), channels]
+            return function(x, taps, self.sizes_tensor(sizes), [1, *strides, 1], "SAME")
+        full = [(size - 1) * s + k for size, s, k in zip(spatial, strides, kernel, strict=True)]
+        result = function(x, taps, self.sizes_tensor([batch, *full, channels]), [1, *strides, 1], "VALID")
+        return self.pad_image(result, [(0, 0), *((-b, -e) for b, e in crops), (0, 0)])
+
+    def _spread_and_convolve(self, x: Any, w: Any, strides: Any, crops: Any, dilations: Any, groups: int) -> Any:
+        """Put zeros between the pixels, then convolve with the kernel turned round."""
+        first, per_group, *kernel = self.shape_of_weight(w)
+        n = len(kernel)
+        x = self.spread(x, [1, *strides, 1])
+        shape = [groups, first // groups, per_group, *kernel]
+        grouped = w.reshape(shape) if isinstance(w, np.ndarray) else self.reshape(w, shape)
+        order = [0, 2, 1, *range(3, n + 3)]
+        turned = grouped.transpose(order) if isinstance(w, np.ndarray) else tf.transpose(grouped, order)
+        flat = [groups * per_group, first // groups, *kernel]
+        turned = turned.reshape(flat) if isinstance(w, np.ndarray) else self.reshape(turned, flat)
+        turned = (
+            np.ascontiguousarray(np.flip(turned, list(range(2, n + 2))))
+            if isinstance(w, np.ndarray)
+            else tf.reverse(turned, list(range(2, n + 2)))
+        )
+        padding = [((k - 1) * d - b, (k - 1) * d - e) for k, d, (b, e) in zip(kernel, dilations, crops, strict=True)]
+        grown = self.pad_image(x, [(0, 0), *padding, (0, 0)])
+        return self.conv(
+            grown, turned, None, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups
+        )
+
+    def spread(self, x: Any, steps: Sequence[int]) -> Any:
+        """Put ``step - 1`` zeros between neighbours along each stored axis."""
+        for axis, step in enumerate(steps):
+            if step == 1:
+                continue
+            sizes = self.shape(x)
+            rows = [self.product(sizes[: axis + 1]), 1, self.product(sizes[axis + 1 :])]
+            padded = tf.pad(self.reshape(x, rows), [[0, 0], [0, step - 1], [0, 0]])
+            x = self.reshape(padded, [*sizes[:axis], sizes[axis] * step, *sizes[axis + 1 :]])
+            x = self.slice(x, [(axis, 0, (sizes[axis] - 1) * step + 1, 1)])
+        return x
 
 
-def _same(size: Any, kernel: int, stride: int) -> tuple[int, int]:
-    total = kernel - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
+def _negative(size: Any) -> bool:
+    return isinstance(size, (int, np.integer)) and size < 0

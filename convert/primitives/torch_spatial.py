@@ -1,35 +1,99 @@
-"""PyTorch's convolutions and pools; images are channels-first."""
+"""PyTorch's convolutions; images are channels-first."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
 from xport.convert.primitives.torch_shapes import TorchShapes
 
+Pair = tuple[Any, Any]
+
 
 class TorchSpatial(TorchShapes):
-    """Convolutions and pools of one to three spatial axes; images are channels-first."""
+    """Convolutions of one to three spatial axes, and what all image operators share."""
 
     def spatial_axes(self, rank: int) -> list[int]:
         """Where an image of this rank stores its spatial axes."""
         return list(range(2, rank))
 
+    def image_axis(self, axis: int, rank: int) -> int:
+        """Where an image of this rank stores a logical axis."""
+        return axis
+
+    def from_image(self, x: Any) -> Any:
+        """An image in the logical order of its axes."""
+        return x
+
     def shape_of_weight(self, w: Any) -> list[Any]:
         """Sizes of a weight."""
         return list(w.shape)
 
-    def conv(self, x: Any, w: Any, b: Any, *, strides: Any, padding: Any, dilations: Any, groups: int) -> Any:
+    def largest(self, a: Any, b: Any) -> Any:
+        """The larger of two sizes."""
+        return torch.sym_max(a, b)
+
+    def smallest(self, a: Any, b: Any) -> Any:
+        """The smaller of two sizes."""
+        return torch.sym_min(a, b)
+
+    def widened(self, x: Any) -> Any:
+        """The tensor itself: PyTorch's kernels accumulate half precision in single precision."""
+        return x
+
+    def pad_image(self, x: Any, pads: Sequence[Pair], value: float = 0) -> Any:
+        """Pad stored axes by (begin, end) pairs with a value; negative numbers crop."""
+        if all(isinstance(p, int) and p == 0 for pair in pads for p in pair):
+            return x
+        return F.pad(x, [side for pair in reversed(list(pads)) for side in pair], value=value)
+
+    def conv(
+        self,
+        x: Any,
+        w: Any,
+        b: Any,
+        *,
+        strides: Sequence[int],
+        padding: Sequence[Pair],
+        dilations: Sequence[int],
+        groups: int,
+    ) -> Any:
         """Convolution."""
         function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(strides)]
-        symmetric = all(p[0] == p[1] for p in padding)
+        symmetric = all(isinstance(p[0], int) and p[0] == p[1] and p[0] >= 0 for p in padding)
         if not symmetric:
-            x = F.pad(x, [side for pair in reversed(padding) for side in pair])
+            x = self.pad_image(x, padding)
         return function(x, w, b, strides, [p[0] for p in padding] if symmetric else 0, dilations, groups)
 
-    def max_pool(self, x: Any, kernel: Any, *, strides: Any, padding: Any, dilations: Any) -> Any:
-        """Maximum over windows."""
-        function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[len(strides)]
-        x = F.pad(x, [side for pair in reversed(padding) for side in pair], value=float("-inf"))
-        return function(x, kernel, strides, 0, dilations)
+    def conv_transpose(
+        self,
+        x: Any,
+        w: Any,
+        b: Any,
+        *,
+        strides: Sequence[int],
+        crops: Sequence[Pair],
+        dilations: Sequence[int],
+        groups: int,
+    ) -> Any:
+        """Transposed convolution; ``crops`` is cut from the full result, negative sizes extend it."""
+        function = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[len(strides)]
+        extra = [c[0] - c[1] for c in crops]
+        native = all(isinstance(e, int) and isinstance(c[0], int) and c[0] >= 0 for e, c in zip(extra, crops, strict=True))
+        limits = [max(s, d) for s, d in zip(strides, dilations, strict=True)]
+        if native and all(0 <= e < limit for e, limit in zip(extra, limits, strict=True)):
+            return function(x, w, b, strides, [c[0] for c in crops], extra, groups, dilations)
+        result = function(x, w, None, strides, 0, 0, groups, dilations)
+        result = self.pad_image(result, [(-begin, -end) for begin, end in crops])
+        return result if b is None else result + b.reshape([-1, *[1] * len(strides)])
+
+    def spread(self, x: Any, steps: Sequence[int]) -> Any:
+        """Put ``step - 1`` zeros between neighbours along each stored axis."""
+        if all(step == 1 for step in steps):
+            return x
+        result = x.new_zeros([(size - 1) * step + 1 for size, step in zip(x.shape, steps, strict=True)])
+        result[tuple(slice(None, None, step) for step in steps)] = x
+        return result

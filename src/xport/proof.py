@@ -85,7 +85,7 @@ def read_signature(path: Path, file_format: Format) -> Signature | None:
     Raises:
         UnreadableModelError: If the file or the proof is broken.
     """
-    sheet = carriers.read_members(path, file_format).get(carriers.SHEET)
+    sheet = carriers.read_members(path, file_format, [carriers.SHEET]).get(carriers.SHEET)
     return None if sheet is None else _parse(path, sheet)[0]
 
 

@@ -1,8 +1,8 @@
 """Child processes that do the work that may crash, hang or chatter.
 
-A native crash of a framework costs one worker, never the caller, and its messages stay in the worker's log. Each
-request names a function by import path; arguments and results are pickled over pipes. A plain subprocess is used
-instead of `multiprocessing`, whose spawn method would import the user's main script again.
+A native crash of a framework costs one worker, never the caller, and its messages stay in the worker's log.
+Each request names a function by import path; arguments and results are pickled over pipes. A plain subprocess
+is used instead of `multiprocessing`, whose spawn method would import the user's main script again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xport.errors import WorkerError, XportError
+from xport.errors import WorkerError, XportError, XportWarning
 
 _HEADER = struct.Struct("<Q")
 
@@ -88,8 +89,8 @@ class Worker:
         try:
             stdin, stdout = self._pipes()
             _write(stdin, (function, args, kwargs))
-            ok, value = _read(stdout)
-        except (EOFError, BrokenPipeError, OSError) as error:
+            ok, value, ours = _read(stdout)
+        except (EOFError, OSError, ValueError) as error:  # ValueError: the pipe is closed
             raise self._death(function, timed_out=bool(timer and timer.finished.is_set())) from error
         except KeyboardInterrupt:
             self.kill()
@@ -97,6 +98,8 @@ class Worker:
         finally:
             if timer:
                 timer.cancel()
+        for message in ours:
+            warnings.warn(XportWarning(message), stacklevel=2)
         if ok:
             return value
         if isinstance(value, XportError):
@@ -107,8 +110,10 @@ class Worker:
         """What the child has written to stderr so far; empty if it was let through."""
         if self._log is None:
             return ""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
+        self._log.flush()
+        size = os.fstat(self._log.fileno()).st_size
+        # Not through the file object: its position is the child's as well.
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def peak_memory(self) -> int:
         """The child's peak resident set in bytes; 0 where the system does not tell."""
@@ -182,7 +187,11 @@ def _read(stream: BinaryIO) -> Any:
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise EOFError
-    return pickle.loads(stream.read(_HEADER.unpack(header)[0]))
+    size = _HEADER.unpack(header)[0]
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return pickle.loads(data)
 
 
 def _answer(request: tuple[str, tuple[Any, ...], dict[str, Any]]) -> tuple[bool, Any]:
@@ -210,7 +219,14 @@ def serve() -> None:
             request = _read(requests)
         except EOFError:
             return
-        _write(answers, _answer(request))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", XportWarning)
+            ok, value = _answer(request)
+        ours = [str(w.message) for w in caught if issubclass(w.category, XportWarning)]
+        try:
+            _write(answers, (ok, value, ours))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:  # an answer that cannot travel
+            _write(answers, (False, f"{type(error).__name__}: {error}", ours))
 
 
 if __name__ == "__main__":

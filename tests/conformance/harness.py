@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import json
 import os
 import sys
 import warnings
@@ -238,6 +239,17 @@ def sweep(target: str, wanted: list[str], mode: str = "runtime") -> Iterator[tup
             yield name, outcome
 
 
+def serve(target: str, mode: str) -> None:
+    """Answer each name on stdin with a line of JSON on stdout: what `report.py` runs in a process of its own."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # native libraries print to stdout
+    for name in sys.stdin:
+        outcome = run(load(name.strip()), target, mode)
+        row = ["skip", ""] if outcome is None else [outcome.status, outcome.detail]
+        answers.write(json.dumps(row) + "\n")
+        answers.flush()
+
+
 def main() -> None:
     """Print the outcomes of a target's cases."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -245,8 +257,12 @@ def main() -> None:
     parser.add_argument("filter", nargs="*", default=[""])
     parser.add_argument("--mode", choices=MODES, default="runtime")
     parser.add_argument("-v", action="store_true", help="print passing cases too")
+    parser.add_argument("--serve", action="store_true", help="read names from stdin, answer in JSON, one a line")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.serve:
+        serve(arguments.target, arguments.mode)
+        return
     wanted = [n for n in names() if any(f in n for f in arguments.filter)]
     counts: collections.Counter[str] = collections.Counter()
     for name, outcome in sweep(arguments.target, wanted, arguments.mode):

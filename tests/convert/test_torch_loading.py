@@ -291,5 +291,27 @@ def test_honest_programs_pass_the_screen(tmp_path, module):
     load_module(open_source(_program(tmp_path / "m.pt2", module.eval(), args)))
 
 
+def test_honest_size_arithmetic_passes_the_screen(tmp_path):
+    dynamic = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    module = nn.Upsample(scale_factor=1.5, mode="bilinear")
+    program = torch.export.export(module, (torch.ones(2, 3, 8, 6),), dynamic_shapes={"input": dynamic})
+    torch.export.save(program, tmp_path / "m.pt2")
+    assert load_module(open_source(tmp_path / "m.pt2"))(torch.ones(1, 3, 4, 2)).shape == (1, 3, 6, 3)
+
+
 def test_zoo_model():
     assert not load_module(open_source("zoo:digits_cnn@small")).training
+
+
+def test_a_live_module_stays_as_it_is():
+    module = nn.Sequential(Net(), nn.Dropout()).train()
+    module[0].eval()
+    assert not any(child.training for child in load_module(open_source(module)).modules())
+    assert (module.training, module[0].training, module[1].training) == (True, False, True)
+    assert load_module(open_source(module[0])) is module[0]
+
+
+def test_live_wrappers_are_taken_off():
+    module = Net().eval()
+    assert load_module(open_source(nn.DataParallel(module).eval())) is module
+    assert load_module(open_source(torch.compile(module))) is module

@@ -141,6 +141,21 @@ def test_nothing_is_said(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_nothing_is_said_on_failure(tmp_path, capfd):
+    source = open_source("zoo:detector@small")
+    with pytest.raises(ConversionError, match="xport::nms"):
+        OLD(source, tmp_path / "m.onnx", derive_signature(source), {})
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_transformer_with_dynamic_batch_and_sequence(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    source = open_source(nn.TransformerEncoder(layer, 2), inputs=["src:float32[batch,seq,8]"])
+    check_onnx(source, NEW, tmp_path / "m.onnx", {"batch": 1, "seq": 3}, {"batch": 4, "seq": 9})
+
+
 def test_large_weights_go_beside_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_interface, "EXTERNAL_DATA_BYTES", 1000)
     source = open_source(nn.Linear(30, 30), inputs=["input:float32[batch,30]"])

@@ -93,7 +93,9 @@ def test_an_unknown_rank_asks_for_a_spec():
 def save_graph(path, nodes, inputs, initializers):
     values = [helper.make_tensor_value_info(n, TensorProto.INT64, s) for n, s in inputs.items()]
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph(nodes, "g", values, [out], [numpy_helper.from_array(a, n) for n, a in initializers.items()])
+    graph = helper.make_graph(
+        nodes, "g", values, [out], [numpy_helper.from_array(a, n) for n, a in initializers.items()]
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
 
 

@@ -171,7 +171,9 @@ def test_outputs_that_are_missing_or_extra_fail():
 
 
 def test_an_output_without_values_is_exact():
-    (verdict,) = judge({"y": np.zeros((0, 4), np.float32)}, {"y": np.zeros((0, 4), np.float32)}, {"y": np.zeros((0, 4))})
+    (verdict,) = judge(
+        {"y": np.zeros((0, 4), np.float32)}, {"y": np.zeros((0, 4), np.float32)}, {"y": np.zeros((0, 4))}
+    )
     assert verdict.verdict == "exact"
 
 

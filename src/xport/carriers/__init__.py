@@ -14,7 +14,7 @@ None of them needs a framework to be read or written, and none reads the model's
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -61,12 +61,13 @@ def write_members(path: Path, file_format: Format, members: Mapping[str, bytes])
     _carrier(file_format).write(path, MEMBERS, dict(members))
 
 
-def read_members(path: Path, file_format: Format) -> dict[str, bytes]:
+def read_members(path: Path, file_format: Format, names: Collection[str] = MEMBERS) -> dict[str, bytes]:
     """Read the members of an artifact; sizes are checked before anything is read.
 
     Args:
         path: The model file, or the SavedModel's folder.
         file_format: What it holds.
+        names: Which members to read.
 
     Returns:
         Content by name; empty if the model carries none.
@@ -74,7 +75,7 @@ def read_members(path: Path, file_format: Format) -> dict[str, bytes]:
     Raises:
         UnreadableModelError: If the file is broken or a member is larger than `MEMBER_LIMIT`.
     """
-    members: dict[str, bytes] = _carrier(file_format).read(path, MEMBERS)
+    members: dict[str, bytes] = _carrier(file_format).read(path, names)
     return members
 
 

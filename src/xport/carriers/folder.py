@@ -7,13 +7,13 @@ Source: tensorflow/cc/saved_model/README.md.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from xport.carriers.limits import check_size
 
 
-def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
+def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> None:
     """Put members into the folder; see `xport.carriers.write_members`."""
     folder = path / "assets.extra" / "xport"
     if folder.is_dir():
@@ -24,7 +24,7 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
         (folder / name).write_bytes(data)
 
 
-def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     members = {}
     for name in names:

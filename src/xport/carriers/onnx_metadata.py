@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -21,7 +21,7 @@ _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 _PREFIX = "xport/"
 
 
-def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
+def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> None:
     """Put members into the file; see `xport.carriers.write_members`."""
     with path.open("rb") as file:
         old = [(field.start, field.end) for name, field, _ in _entries(file) if name in names]
@@ -33,7 +33,7 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
             file.write(wire.encode(_METADATA_PROPS, wire.encode(_KEY, key) + wire.encode(_VALUE, value)))
 
 
-def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     members = {}
     with path.open("rb") as file:

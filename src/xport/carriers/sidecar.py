@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from xport.carriers.limits import check_size
@@ -13,7 +13,7 @@ def sidecar(path: Path, name: str) -> Path:
     return path.with_name(f"{path.name}.{name}")
 
 
-def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
+def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> None:
     """Put members beside the model; see `xport.carriers.write_members`."""
     for name in names:
         if name in members:
@@ -22,7 +22,7 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
             sidecar(path, name).unlink(missing_ok=True)
 
 
-def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     members = {}
     for name in names:

@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ _LIMIT = 2**31 - 2**20  # flatbuffers end at 2 GiB
 _BUFFERS, _METADATA = 4, 6
 
 
-def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
+def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> None:
     """Put members into the file; see `xport.carriers.write_members`."""
     data = _original(path, path.read_bytes())
     model = _Model.parse(path, data)
@@ -47,7 +47,7 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
     _replace(path, model.with_members(members) if members else data)
 
 
-def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     members = {}
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from xport.carriers import sidecar
@@ -23,7 +23,7 @@ from xport.errors import UnreadableModelError
 _ALIGNMENT = 64  # PyTorch maps tensors from the file: caffe2/serialize/inline_container.h, kFieldAlignment
 
 
-def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> None:
+def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> None:
     """Put members into the archive; see `xport.carriers.write_members`."""
     root = _root(path)
     if root is None:
@@ -40,7 +40,7 @@ def write(path: Path, names: Iterable[str], members: Mapping[str, bytes]) -> Non
             archive.writestr(zipfile.ZipInfo(f"{root}/extra/{name}"), to_text(name, data))
 
 
-def read(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     root, members = _root(path), {}
     if root is None:

@@ -1,0 +1,63 @@
+"""TensorFlow's normalisations of images, and class scores; images are channels-last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from xport.convert.primitives.tf_pooling import TfPooling
+
+
+class TfNormalization(TfPooling):
+    """Normalisation by group, local response, log-softmax and what losses need."""
+
+    def channelwise(self, v: Any, rank: int) -> Any:
+        """A per-channel vector that broadcasts over an image of a rank."""
+        return self.as_tensor(v)
+
+    def group_norm(self, x: Any, groups: Any, scale: Any, bias: Any, epsilon: float) -> Any:
+        """Normalise each group of channels of each image, then scale and shift each channel."""
+        sizes = self.shape(x)
+        batch, *spatial, channels = sizes
+        grouped = self.reshape(x, [batch, self.product(spatial), groups, channels // groups])
+        mean = tf.reduce_mean(grouped, [1, 3], keepdims=True)
+        centred = grouped - mean
+        variance = tf.reduce_mean(tf.square(centred), [1, 3], keepdims=True)
+        normal = centred * tf.math.rsqrt(variance + self.scalar(epsilon, x))
+        return self.reshape(normal, sizes) * scale + bias
+
+    def instance_norm(self, x: Any, scale: Any, bias: Any, epsilon: float) -> Any:
+        """Normalise each channel of each image, then scale and shift it."""
+        axes = self.spatial_axes(x.shape.rank)
+        mean = tf.reduce_mean(x, axes, keepdims=True)
+        centred = x - mean
+        variance = tf.reduce_mean(tf.square(centred), axes, keepdims=True)
+        return centred * (tf.math.rsqrt(variance + self.scalar(epsilon, x)) * scale) + bias
+
+    def rms_norm(self, x: Any, scale: Any, axes: list[int], epsilon: float) -> Any:
+        """Divide by the root of the mean square over axes, then scale."""
+        mean = tf.reduce_mean(tf.square(x), axes, keepdims=True)
+        return x * tf.math.rsqrt(mean + self.scalar(epsilon, x)) * scale
+
+    def local_response(self, x: Any, size: int, alpha: float, beta: float, bias: float) -> Any | None:
+        """Divide by a power of the neighbouring channels' squares; None where there is no kernel for it."""
+        if x.shape.rank != 4 or x.dtype != tf.float32 or size % 2 == 0:
+            return None
+        return tf.nn.lrn(x, size // 2, bias, alpha / size, beta)
+
+    def log_softmax(self, x: Any, axis: int) -> Any:
+        """The logarithm of softmax along an axis."""
+        return tf.nn.log_softmax(x, axis=axis)
+
+    def hardmax(self, x: Any, axis: int) -> Any:
+        """One where the first maximum along an axis is, zero elsewhere."""
+        axis %= x.shape.rank
+        best = tf.argmax(x, axis, output_type=tf.int32)
+        return tf.one_hot(best, self.stack_vector(self.shape(x))[axis], axis=axis, dtype=x.dtype)
+
+    def pick_class(self, x: Any, target: Any) -> Any:
+        """Per pixel, the channel that ``target`` names; zero where there is no such channel."""
+        channels = tf.range(tf.shape(x)[-1], dtype=target.dtype)
+        chosen = tf.equal(tf.expand_dims(target, -1), channels)
+        return tf.reduce_sum(tf.where(chosen, x, tf.zeros((), x.dtype)), -1)

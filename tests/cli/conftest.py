@@ -1,0 +1,64 @@
+"""A command line to call in this process, and a model for it."""
+
+import importlib.util
+import json
+import signal
+import warnings
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location(
+    "cli_tiny_onnx", Path(__file__).parent.parent / "convert" / "tiny_onnx.py"
+)
+_tiny_onnx = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_tiny_onnx)
+
+
+@pytest.fixture
+def save_tiny():
+    return _tiny_onnx.save_tiny
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """An ONNX model, in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return _tiny_onnx.save_tiny(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def call(capsys):
+    """Calls the command line; returns exit code, stdout and stderr."""
+    from xport.cli.run import run
+
+    before, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
+
+    def call(*arguments):
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+    warnings.showwarning = show
+
+
+@pytest.fixture
+def call_json(call):
+    """Calls the command line with ``--json``; returns exit code and the one object on stdout."""
+
+    def call_json(*arguments):
+        code, out, _ = call(*arguments, "--json")
+        return code, json.loads(out)
+
+    return call_json
+
+
+@pytest.fixture
+def without_float64(monkeypatch):
+    """Saves the time of importing PyTorch where the floor does not matter."""
+    from xport.convert import expectation
+
+    monkeypatch.setattr(expectation, "reference64", lambda *_, **__: None)

@@ -1,0 +1,161 @@
+"""What bad input gets: a message with a fix, the right exit code, nothing written, no traceback."""
+
+import errno
+import zipfile
+
+import numpy as np
+import pytest
+
+from xport.convert.attempts import Attempts
+
+
+@pytest.fixture
+def refused(call, tiny):
+    """Calls ``xport convert`` with something wrong; nothing new may lie around afterwards."""
+
+    def refused(*arguments, code=2, words=()):
+        before = sorted(tiny.parent.iterdir())
+        found, out, err = call("convert", *arguments)
+        assert found == code, err
+        assert out == ""
+        assert err.startswith(("Error: ", "Usage: ", "reading", "Warning"))
+        for word in words:
+            assert word in err
+        assert sorted(tiny.parent.iterdir()) == before
+        return err
+
+    return refused
+
+
+def test_a_missing_file(refused):
+    refused("nothing.pt", "--to", "onnx", words=["does not exist"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "is empty"), (b"just some words\n", "not a model"), (b"\x00" * 64, "not a model")]
+)
+def test_a_file_that_is_no_model(refused, tiny, content, words):
+    (tiny.parent / "model.pt").write_bytes(content)
+    refused("model.pt", "--to", "onnx", words=[words])
+
+
+def test_a_zip_that_is_no_model(refused, tiny):
+    with zipfile.ZipFile(tiny.parent / "model.pt", "w") as archive:
+        archive.writestr("holiday.txt", "sun")
+    refused("model.pt", "--to", "onnx", words=["zip archive"])
+
+
+def test_an_unknown_target(refused, tiny):
+    refused(tiny, "--to", "wavefront", words=["Unknown format 'wavefront'", "Use one of", "savedmodel"])
+
+
+def test_a_target_that_no_route_reaches(refused, tiny):
+    refused(tiny, "--to", "keras", words=["No route leads from onnx to keras", "Targets are"])
+
+
+def test_a_missing_option_and_an_unknown_one(refused, tiny):
+    refused(tiny, words=["--to"])
+    refused(tiny, "--to", "onnx", "--frobnicate", words=["--frobnicate"])
+
+
+@pytest.mark.parametrize("spec", ["x", "x:float32", "x:float32[a b]", "x:float33[1]", "x:float32[1,-2]", ":float32[1]"])
+def test_a_malformed_input_spec(refused, tiny, spec):
+    refused(tiny, "--to", "tflite", "--input", spec, words=["Error: "])
+
+
+def test_an_unknown_way(refused, tiny):
+    refused(tiny, "--to", "tflite", "--via", "nonsense", words=["Unknown format 'nonsense'"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.zeros((2, 4))}, "dtype float64, expected float32"),
+        ({"wrong": np.zeros((2, 4), np.float32)}, "'x' is missing"),
+        ({"x": np.zeros((2, 5), np.float32)}, "shape"),
+    ],
+)
+def test_user_inputs_that_do_not_fit(refused, tiny, arrays, words):
+    np.savez(tiny.parent / "mine.npz", **arrays)
+    refused(tiny, "--to", "onnx", "-o", "out.onnx", "--inputs", "mine.npz", words=[words])
+
+
+def test_user_inputs_that_are_missing(refused, tiny):
+    refused(tiny, "--to", "onnx", "-o", "out.onnx", "--inputs", "no.npz", words=["does not exist"])
+
+
+def test_an_existing_destination(refused, tiny):
+    (tiny.parent / "out.onnx").write_text("mine")
+    refused(tiny, "--to", "onnx", "-o", "out.onnx", code=1, words=["exists already", "--force"])
+    assert (tiny.parent / "out.onnx").read_text() == "mine"
+
+
+def test_a_destination_in_a_missing_folder(refused, tiny):
+    refused(tiny, "--to", "onnx", "-o", "no/such/out.onnx", code=1, words=["does not exist", "mkdir -p"])
+
+
+def test_a_destination_that_cannot_be_written(refused, tiny, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    refused(tiny, "--to", "onnx", "-o", "out.onnx", code=1, words=["Permission denied", "--output"])
+
+
+def test_a_full_disk(refused, tiny, monkeypatch):
+    def take(self, prefix, source):
+        (self.staging.folder / "half").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Attempts, "_take", take)
+    refused(tiny, "--to", "onnx", "-o", "out.onnx", code=1, words=["is full", "Free some space"])
+
+
+def fail_parity(monkeypatch, save_tiny):
+    def take(self, prefix, source):
+        target = self.staging.room("step") / self.staging.destination.name
+        return save_tiny(target, scale=1.01)
+
+    monkeypatch.setattr(Attempts, "_take", take)
+
+
+@pytest.mark.usefixtures("without_float64")
+def test_a_result_that_fails_parity(refused, tiny, monkeypatch, save_tiny):
+    fail_parity(monkeypatch, save_tiny)
+    (tiny.parent / "out.onnx").write_text("mine")
+    err = refused(tiny, "--to", "onnx", "-o", "out.onnx", "--force", code=3, words=["y:", "expected", "--rtol"])
+    assert "not the same model" in err
+    assert (tiny.parent / "out.onnx").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("without_float64")
+def test_errors_are_one_json_object_when_asked_for(call_json, tiny, monkeypatch, save_tiny):
+    code, found = call_json("convert", "nothing.pt", "--to", "onnx")
+    assert (code, found["error"]["type"], found["error"]["exit_code"]) == (2, "UnreadableModelError", 2)
+    assert found["error"]["fix"]
+    code, found = call_json("convert", tiny)
+    assert (code, found["error"]["type"]) == (2, "MissingParameter")
+    fail_parity(monkeypatch, save_tiny)
+    code, found = call_json("convert", tiny, "--to", "onnx", "-o", "out.onnx")
+    assert (code, found["error"]["type"]) == (3, "ParityError")
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(call, save_tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_tiny(tmp_path / "[bold]m[red].onnx", names=("[red]x[/red]", "[link=file]y"))
+    code, out, _ = call("inspect", "[bold]m[red].onnx")
+    assert code == 0
+    for name in ("[bold]m[red].onnx", "[red]x[/red]", "[link=file]y"):
+        assert name in out
+
+
+def test_an_unexpected_error_is_short_and_asks_for_a_report(call, tiny, monkeypatch):
+    def explode(*_, **__):
+        raise RuntimeError("inner trouble\nwith details")
+
+    monkeypatch.setattr("xport.convert.api.open_source", explode)
+    code, _, err = call("convert", tiny, "--to", "onnx")
+    assert code == 1
+    assert "inner trouble" in err
+    assert "details" not in err
+    assert "-v" in err
