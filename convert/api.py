@@ -216,6 +216,8 @@ def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tupl
     options: dict[str, Any] = {"seed": attempts.seed, **attempts.options}
     if expectation is not None:
         options["inputs_sha256"] = expectation.sha256
+        if not expectation.reference:
+            options["no_float64"] = expectation.no_reference
     if attempts.tolerance is not None:
         options["tolerance"] = dict(attempts.tolerance.__dict__)
     chosen = {"via": list(via), "arch": source.arch, "output_names": list(source.output_names)}

@@ -84,7 +84,8 @@ def prove(
     signature = expectation.signature
     try:
         with open_runner(_as_source(candidate, target, signature), worker=worker) as runner:
-            problems = compare_interfaces(signature, runner.signature)
+            found = _ordered(runner.signature, signature) if target is Format.SAVEDMODEL else runner.signature
+            problems = compare_interfaces(signature, found)
             if problems:
                 return GateResult(target, tuple(problems), ())
             return _compare_numbers(expectation, runner, target, tolerance)
@@ -102,6 +103,19 @@ def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
     if target is Format.EXPORTED:
         return open_source(candidate, output_names=names)
     return open_source(candidate)
+
+
+def _ordered(found: Signature, wanted: Signature) -> Signature:
+    """A SavedModel's interface in the source's order: its signature is a map, and the order stands in the proof."""
+
+    def side(specs: tuple[TensorSpec, ...], names: list[str]) -> tuple[TensorSpec, ...]:
+        by_name = {spec.name: spec for spec in specs}
+        return tuple(by_name[name] for name in names) if sorted(by_name) == sorted(names) else specs
+
+    return Signature(
+        side(found.inputs, [spec.name for spec in wanted.inputs]),
+        side(found.outputs, [spec.name for spec in wanted.outputs]),
+    )
 
 
 def _compare_numbers(

@@ -13,7 +13,8 @@ import torch
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
 from xport.convert.lowering.widen import widen
-from xport.convert.primitives.torch_core import to_torch
+from xport.convert.primitives.narrow_types import carry
+from xport.convert.primitives.torch_core import CARRIED, to_torch
 from xport.convert.primitives.torch_target import TorchTarget
 
 
@@ -47,7 +48,7 @@ class OnnxModule(torch.nn.Module):
         attribute = re.sub(r"\W", "_", name).strip("_") or "constant"
         while hasattr(self, attribute):
             attribute += "_"
-        tensor = to_torch(array)
+        tensor = to_torch(carry(array, CARRIED))
         if tensor.is_floating_point():
             self.register_parameter(attribute, torch.nn.Parameter(tensor, requires_grad=True))
         else:

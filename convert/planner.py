@@ -46,9 +46,7 @@ def _label(step: Step) -> str:
     return f"{step.target.value} ({step.module})" if second_choice else step.target.value
 
 
-def plan(
-    source: Format, target: Format, *, via: Sequence[str] = (), steps: Iterable[Step] = STEPS
-) -> list[Route]:
+def plan(source: Format, target: Format, *, via: Sequence[str] = (), steps: Iterable[Step] = STEPS) -> list[Route]:
     """List the routes from a format to another.
 
     A direct step comes before any way through the hub, then the cost decides.
@@ -103,9 +101,7 @@ def _no_route(source: Format, target: Format, via: Sequence[str], table: Sequenc
             f"The model is in {source.value} already.",
             f"Copy it, or convert it to one of {', '.join(reachable)}.",
         )
-    return UsageError(
-        f"No route leads from {source.value} to {target.value}.", f"Targets are {', '.join(reachable)}."
-    )
+    return UsageError(f"No route leads from {source.value} to {target.value}.", f"Targets are {', '.join(reachable)}.")
 
 
 def targets(source: Format, steps: Iterable[Step] = STEPS) -> list[Format]:
@@ -179,11 +175,7 @@ def available(
     Raises:
         MissingRuntimeError: If none can; the fix installs what the first one lacks.
     """
-    runs = (
-        [RUNTIME_OF[source or routes[0].steps[0].source], RUNTIME_OF[routes[0].steps[-1].target]]
-        if verify
-        else []
-    )
+    runs = [RUNTIME_OF[source or routes[0].steps[0].source], RUNTIME_OF[routes[0].steps[-1].target]] if verify else []
     usable = [route for route in routes if not missing([*route.needs, *runs], installed)]
     if usable:
         return usable
@@ -192,6 +184,5 @@ def available(
     verb = "is" if len(lacking) == 1 else "are"
     raise MissingRuntimeError(
         f"{routes[0]} needs {what}, which {verb} not installed.",
-        f"{pip_command(lacking)}"
-        + ("" if missing(routes[0].needs, installed) else "   (or add --no-verify)"),
+        f"{pip_command(lacking)}" + ("" if missing(routes[0].needs, installed) else "   (or add --no-verify)"),
     )

@@ -13,7 +13,7 @@ from xport.convert.torch_inputs import examples
 from xport.convert.torch_probe import probe_inputs
 from xport.convert.torch_quiet import conversion
 from xport.convert.torch_signature import probe_sizes
-from xport.errors import ConversionError
+from xport.convert.torchscript_to_exported import program_of_script
 from xport.signature import Signature
 
 
@@ -53,9 +53,9 @@ def export_program(
     Raises:
         ConversionError: If ``torch.export`` cannot do it, or would fix a dynamic dimension.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ConversionError("torch.export does not take TorchScript.")
     tensors = example_tensors(source, module, signature)
+    if isinstance(module, torch.jit.ScriptModule):
+        return program_of_script(module, signature, tensors)
     view = flat_module(module, signature, keep_structure=keep_structure)
     with conversion("torch.export"):
         return torch.export.export(view, tuple(tensors), dynamic_shapes=dynamic_shapes(signature), strict=False)

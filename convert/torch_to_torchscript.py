@@ -13,6 +13,7 @@ from torch.jit._trace import TracerWarning
 
 from xport.convert.exported_to_torchscript import script_program
 from xport.convert.source import Source
+from xport.convert.torch_export_program import export_program
 from xport.convert.torch_exported import FlatProgram
 from xport.convert.torch_flat import flat_module
 from xport.convert.torch_inputs import examples
@@ -49,7 +50,7 @@ def script_module(source: Source, module: nn.Module, signature: Signature) -> to
     """Trace or compile a module; whatever is used agrees with it at another setting and on other values.
 
     A trace keeps the containers that ``forward`` returns if TorchScript knows them. A module whose Python code
-    looks at values is compiled if that is possible, because a trace follows one branch only. Exported programs are
+    branches on values is compiled if that is possible, because a trace follows one branch only. Exported programs are
     always compiled.
 
     Args:
@@ -75,7 +76,7 @@ def script_module(source: Source, module: nn.Module, signature: Signature) -> to
     if isinstance(module, FlatProgram):
         program = module
         attempts = (("torch.jit.script", lambda: script_program(program)),)
-    elif _looks_at_values(flat_module(module, signature), example):
+    elif _warns(flat_module(module, signature), example) and not _exports(source, module, signature):
         attempts = (attempts[2], *attempts[:2])
     return _first_that_agrees(attempts, module, signature, checks)
 
@@ -109,8 +110,8 @@ def _trace(view: nn.Module, tensors: list[torch.Tensor]) -> torch.jit.ScriptModu
     return script
 
 
-def _looks_at_values(view: nn.Module, tensors: list[torch.Tensor]) -> bool:
-    """Whether a trace warns that Python code depends on the values of tensors or on sizes."""
+def _warns(view: nn.Module, tensors: list[torch.Tensor]) -> bool:
+    """Whether a trace warns that Python code depends on tensors' values or sizes; it cannot tell which."""
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter("always")
         try:
@@ -120,6 +121,15 @@ def _looks_at_values(view: nn.Module, tensors: list[torch.Tensor]) -> bool:
     return any(
         issubclass(warning.category, TracerWarning) and "to a Python" in str(warning.message) for warning in caught
     )
+
+
+def _exports(source: Source, module: nn.Module, signature: Signature) -> bool:
+    """Whether ``torch.export`` takes the module, which it does not if Python code depends on values."""
+    try:
+        export_program(source, module, signature)
+    except ConversionError:
+        return False
+    return True
 
 
 def _check(

@@ -60,9 +60,7 @@ class Case:
         for name, array in sorted(self.inputs.items()):
             digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
             is_object = array.dtype.kind == "O"
-            digest.update(
-                repr(array.tolist()).encode() if is_object else np.ascontiguousarray(array).tobytes()
-            )
+            digest.update(repr(array.tolist()).encode() if is_object else np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
@@ -272,9 +270,7 @@ def load_user_inputs(path: Path, signature: Signature) -> dict[str, np.ndarray]:
     Raises:
         InputsError: If the file cannot be read, holds pickled objects, or does not fit the signature.
     """
-    fix = (
-        "Write it with numpy.savez('inputs.npz', " + ", ".join(f"{s.name}=…" for s in signature.inputs) + ")."
-    )
+    fix = "Write it with numpy.savez('inputs.npz', " + ", ".join(f"{s.name}=…" for s in signature.inputs) + ")."
     arrays: dict[str, Any] = {}
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -44,9 +44,7 @@ class Reference64:
             XportError: If the model cannot be run in float64.
         """
         if self._worker is not None:
-            outputs: dict[str, np.ndarray] = self._worker.call(
-                f"{_REMOTE}:run_here", self._handle, dict(inputs)
-            )
+            outputs: dict[str, np.ndarray] = self._worker.call(f"{_REMOTE}:run_here", self._handle, dict(inputs))
             return outputs
         from xport.validate.torch_reference import run_wide
 

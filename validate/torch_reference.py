@@ -91,9 +91,7 @@ def wide_module(source: Source, signature: Signature) -> nn.Module:
     return module.double()
 
 
-def run_wide(
-    module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def run_wide(module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run what `wide_module` returned.
 
     Args:

@@ -84,8 +84,7 @@ class OutputVerdict:
             floor=_number(data.get("floor")),
             tolerance=None if tolerance is None else Tolerance(**tolerance),
             cases=tuple(
-                (row["case"], _number(row.get("ratio")), Figures.from_json(row))
-                for row in data.get("cases", ())
+                (row["case"], _number(row.get("ratio")), Figures.from_json(row)) for row in data.get("cases", ())
             ),
         )
 

@@ -99,6 +99,10 @@ def dtype_name(dtype: ir.DataType) -> str:
     return "string" if dtype == ir.DataType.STRING else dtype.numpy().name
 
 
+def _type_name(value: ir.Value) -> str | None:
+    return None if value.dtype is None else dtype_name(value.dtype)
+
+
 def dims_of(value: ir.Value) -> tuple[int | str | None, ...] | None:
     """The inferred dimensions: numbers, symbols' names, None where unknown."""
     if value.shape is None:
@@ -118,8 +122,9 @@ class Interpreter:
         self.model = model
         self.target = target
         self.constants: dict[ir.Value, Value] = {}
-        for value in model.graph.initializers.values():
-            self.constants[value] = self._initializer(value)
+        for graph in model.graphs():  # nested ones too: their weights are weights like any other
+            for value in graph.initializers.values():
+                self.constants[value] = self.initializer(value)
 
     def run(self, tensors: Sequence[Any]) -> list[Any]:
         """Lower the main graph.
@@ -136,10 +141,11 @@ class Interpreter:
         """
         env: Env = ChainMap({}, self.constants)
         for value, tensor in zip(self.model.graph.inputs, tensors, strict=True):
-            env[value] = self._wrap(tensor, value, None)
+            env[value] = self._wrap(self.target.receive(tensor, _type_name(value)), value, None)
         scope = Scope(env, self.model.opset_imports, {})
         self._run_nodes(self.model.graph, scope)
-        return [self.as_tensor(env[value]) for value in self.model.graph.outputs]
+        outputs = self.model.graph.outputs
+        return [self.target.deliver(self.as_tensor(env[value]), _type_name(value)) for value in outputs]
 
     def fold_constants(self) -> None:
         """Evaluate every node whose inputs are all known, once, and keep the results."""
@@ -153,7 +159,7 @@ class Interpreter:
     def run_graph(self, graph: ir.Graph, inputs: Sequence[Value], scope: Scope) -> list[Value]:
         """Evaluate a nested graph in a scope of its own; see `Context.run`."""
         env: Env = ChainMap({}, scope.env)
-        env.update({v: self._initializer(v) for v in graph.initializers.values()})
+        env.update({v: self.initializer(v) for v in graph.initializers.values() if v not in env})
         env.update(zip(graph.inputs, inputs, strict=True))
         self._run_nodes(graph, Scope(env, scope.opsets, scope.attributes))
         return [env[v] for v in graph.outputs]
@@ -174,6 +180,10 @@ class Interpreter:
             results = self._evaluate(node, scope)
             for value, result in zip(node.outputs, results, strict=False):
                 scope.env[value] = result
+
+    def evaluate(self, node: ir.Node, scope: Scope) -> list[Value]:
+        """Evaluate one node; its inputs are in the scope."""
+        return self._evaluate(node, scope)
 
     def _evaluate(self, node: ir.Node, scope: Scope, *, only_known: bool = False) -> list[Value]:
         label = f"{node.op_type} node {node.name or '(unnamed)'!r}"
@@ -408,7 +418,8 @@ class Interpreter:
             self.target.name_dims(result, stored)
         return Value(name, tensor=result, perm=identity(perm), dims=dims)
 
-    def _initializer(self, value: ir.Value) -> Value:
+    def initializer(self, value: ir.Value) -> Value:
+        """An initializer as a value, its data still where it was."""
         if value.const_value is None:
             raise UnsupportedError(f"initializer {value.name!r} has no data")
         return Value(value.name or "", const=tensor_array(value.const_value))

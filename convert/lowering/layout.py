@@ -164,18 +164,37 @@ def squeeze(call: Call) -> None:
     call.out_perms = reduced_perm(perm, axes)
 
 
+def unsqueeze(call: Call) -> None:
+    """Unsqueeze with known axes: each new axis is stored where it is cheapest to insert, so nothing moves."""
+    perm = _first_perm(call)
+    axes = _axes(call)
+    if perm is None or axes is None:
+        return
+    rank = len(perm) + len(axes)
+    new = {a % rank for a in axes}
+    old = [i for i in range(rank) if i not in new]
+    # New axes come first, and the others keep their stored order.
+    _set_axes(call, list(range(len(axes))))
+    call.perms[0] = perm
+    call.out_perms = (*sorted(new), *(old[p] for p in perm))
+
+
 def pad(call: Call) -> None:
     """Pad with known pads and all axes: the pads follow the stored axes."""
     perm = _first_perm(call)
     if perm is None:
         return
-    if len(call.values) > 3 and call.values[3] is not None:
-        return  # named axes: rare, take the logical order
     rank = len(perm)
     value = call.values[1] if len(call.values) > 1 else None
     pads = value.static() if value is not None else call.attributes.get("pads")
     if pads is None:
         return
+    if len(call.values) > 3 and call.values[3] is not None:
+        axes = call.values[3].static()
+        if axes is None:
+            return
+        pads = spread(pads, axes, rank)
+        call.values[3] = None
     begins, ends = list(pads[:rank]), list(pads[rank:])
     stored = [int(begins[p]) for p in perm] + [int(ends[p]) for p in perm]
     if value is not None:
@@ -183,6 +202,15 @@ def pad(call: Call) -> None:
     else:
         call.attributes["pads"] = stored
     call.perms[0] = call.out_perms = perm
+
+
+def spread(pads: Sequence[Any], axes: Sequence[int], rank: int) -> list[Any]:
+    """Pads of some axes as pads of all."""
+    amounts: list[Any] = [0] * (2 * rank)
+    for i, axis in enumerate(axes):
+        amounts[int(axis) % rank] = pads[i]
+        amounts[rank + int(axis) % rank] = pads[len(axes) + i]
+    return amounts
 
 
 def slices(call: Call) -> None:
@@ -204,3 +232,28 @@ def slices(call: Call) -> None:
         axes = list(range(known.size))
     call.replaced[3] = np.array([_stored_axis(a, perm) for a in axes], dtype=np.int64)
     call.perms[0] = call.out_perms = perm
+
+
+def slices_1(call: Call) -> None:
+    """Slice before opset 10: everything is an attribute; missing axes mean the first ones."""
+    perm = _first_perm(call)
+    if perm is None:
+        return
+    axes = call.attributes.get("axes")
+    axes = range(len(call.attributes["starts"])) if axes is None else axes
+    call.attributes["axes"] = [_stored_axis(int(a), perm) for a in axes]
+    call.perms[0] = call.out_perms = perm
+
+
+def gather(call: Call) -> None:
+    """Gather: the axes of the indices take the place of one axis, wherever that is stored."""
+    perm = None if call.values[0] is None else identity(call.values[0].perm)
+    count = call.ranks[1]
+    if perm is None or count is None or call.values[0].tensor is None:  # type: ignore[union-attr]
+        return
+    axis = int(call.attributes["axis"]) % len(perm)
+    place = perm.index(axis)
+    moved = [p if p < axis else p + count - 1 for p in perm]
+    call.attributes["axis"] = place
+    call.perms[0] = perm
+    call.out_perms = (*moved[:place], *range(axis, axis + count), *moved[place + 1 :])

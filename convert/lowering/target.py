@@ -73,6 +73,14 @@ class Target(abc.ABC):
     def unstack(self, tensor: Any, what: str) -> list[Any]:
         """The elements of an integer vector or scalar as run-time sizes; refuses one of unknown length."""
 
+    def receive(self, tensor: Any, dtype: str | None) -> Any:
+        """A graph input as the lowering handles it; refuses a type that the target cannot take."""
+        return tensor
+
+    def deliver(self, tensor: Any, dtype: str | None) -> Any:
+        """A graph output in the type that the model declares; refuses one that the target cannot give."""
+        return tensor
+
     def name_dims(self, tensor: Any, dims: Sequence[int | str | None]) -> None:  # noqa: B027
         """Learn what shape inference knows of a tensor's stored sizes."""
 

@@ -1,31 +1,40 @@
-"""Elementwise operators: arithmetic, comparisons, activations, casts."""
+"""Elementwise operators: arithmetic, comparisons, logic, functions of one tensor."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import onnx_ir as ir
+import numpy as np
 
 from xport.convert.lowering import layout
-from xport.convert.lowering.interpreter import dtype_name
-from xport.convert.lowering.registry import Tensor, op
+from xport.convert.lowering.registry import Tensor, op, refuse
 
 UNARY = {
     "Abs": "abs",
+    "Acos": "acos",
+    "Acosh": "acosh",
+    "Asin": "asin",
+    "Asinh": "asinh",
+    "Atan": "atan",
+    "Atanh": "atanh",
     "Ceil": "ceil",
     "Cos": "cos",
+    "Cosh": "cosh",
     "Erf": "erf",
     "Exp": "exp",
     "Floor": "floor",
+    "IsNaN": "is_nan",
     "Log": "log",
     "Neg": "neg",
     "Not": "logical_not",
     "Reciprocal": "reciprocal",
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
+    "Round": "round",
     "Sign": "sign",
     "Sin": "sin",
+    "Sinh": "sinh",
     "Sqrt": "sqrt",
+    "Tan": "tan",
     "Tanh": "tanh",
 }
 """ONNX operators that are one primitive of one tensor."""
@@ -43,44 +52,67 @@ BINARY = {
     "Or": "logical_or",
     "Pow": "pow",
     "Sub": "sub",
+    "Xor": "logical_xor",
 }
 """ONNX operators that are one primitive of two broadcasting tensors (since opset 7)."""
 
 
 def _register_tables() -> None:
     for name, primitive in UNARY.items():
-
-        def unary(xp: Any, x: Tensor, *, _primitive: str = primitive) -> Any:
-            return getattr(xp, _primitive)(x)
-
-        op(name, layout=layout.elementwise)(unary)
+        op(name, layout=layout.elementwise)(_unary(primitive))
     for name, primitive in BINARY.items():
+        op(name, since=7, layout=layout.elementwise)(_binary(primitive))
 
-        def binary(xp: Any, a: Tensor, b: Tensor, *, _primitive: str = primitive) -> Any:
-            return getattr(xp, _primitive)(a, b)
 
-        op(name, since=7, layout=layout.elementwise)(binary)
+def _unary(primitive: str) -> Callable[..., Any]:
+    def unary(xp: Any, x: Tensor) -> Any:
+        return getattr(xp, primitive)(x)
+
+    return unary
+
+
+def _binary(primitive: str) -> Callable[..., Any]:
+    def binary(xp: Any, a: Tensor, b: Tensor) -> Any:
+        return getattr(xp, primitive)(a, b)
+
+    return binary
 
 
 _register_tables()
 
 
-@op("Max", since=8, layout=layout.elementwise)
+@op("Max", since=6, layout=layout.elementwise)
 def maximum(xp: Any, *inputs: Tensor) -> Any:
-    """The largest of any number of broadcasting tensors."""
+    """The largest of any number of broadcasting tensors; NaN if any is."""
     result = inputs[0]
     for other in inputs[1:]:
         result = xp.maximum(result, other)
     return result
 
 
-@op("Min", since=8, layout=layout.elementwise)
+@op("Min", since=6, layout=layout.elementwise)
 def minimum(xp: Any, *inputs: Tensor) -> Any:
-    """The smallest of any number of broadcasting tensors."""
+    """The smallest of any number of broadcasting tensors; NaN if any is."""
     result = inputs[0]
     for other in inputs[1:]:
         result = xp.minimum(result, other)
     return result
+
+
+@op("Sum", since=6, layout=layout.elementwise)
+def sum_(xp: Any, *inputs: Tensor) -> Any:
+    """The sum of any number of broadcasting tensors."""
+    result = inputs[0]
+    for other in inputs[1:]:
+        result = xp.add(result, other)
+    return result
+
+
+@op("Mean", since=6, layout=layout.elementwise)
+def mean(xp: Any, *inputs: Tensor) -> Any:
+    """The mean of any number of broadcasting tensors."""
+    total = sum_(xp, *inputs)
+    return total if len(inputs) == 1 else xp.divide(total, xp.scalar(len(inputs), total))
 
 
 @op("Clip", since=11, layout=layout.elementwise)
@@ -92,9 +124,11 @@ def clip(xp: Any, x: Tensor, low: Tensor | None = None, high: Tensor | None = No
 
 
 @op("Clip", since=6, until=10, layout=layout.elementwise)
-def clip_6(xp: Any, x: Tensor, *, min: float = -3.402823e38, max: float = 3.402823e38) -> Any:
-    """The older form, with limits as attributes."""
-    return xp.minimum(xp.maximum(x, xp.scalar(min, x)), xp.scalar(max, x))
+def clip_6(xp: Any, x: Tensor, *, min: float | None = None, max: float | None = None) -> Any:  # noqa: A002
+    """The older form, with limits as attributes; a missing one limits nothing."""
+    if min is not None:
+        x = xp.maximum(x, xp.scalar(min, x))
+    return x if max is None else xp.minimum(x, xp.scalar(max, x))
 
 
 @op("Where", since=9, layout=layout.elementwise)
@@ -103,13 +137,67 @@ def where(xp: Any, condition: Tensor, a: Tensor, b: Tensor) -> Any:
     return xp.where(condition, a, b)
 
 
-@op("Cast", since=6, layout=layout.elementwise)
-def cast(xp: Any, x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Any:
-    """Convert the element type."""
-    return xp.cast(x, dtype_name(ir.DataType(to)))
+@op("Mod", since=10, layout=layout.elementwise)
+def mod(xp: Any, a: Tensor, b: Tensor, *, fmod: int = 0) -> Any:
+    """The remainder with the divisor's sign, or with the dividend's if ``fmod``.
+
+    Floats without ``fmod`` exist since opset 28; an infinite divisor then gives the dividend or, if their signs
+    differ, itself, and a zero remainder takes the divisor's sign.
+    """
+    if fmod:
+        return xp.fmod(a, b)
+    if "float" not in xp.dtype(a):
+        return xp.modulo(a, b)
+    zero = xp.scalar(0, a)
+    rest = xp.fmod(a, b)
+    apart = xp.less(xp.mul(xp.sign(rest), xp.sign(b)), zero)
+    result = xp.where(apart, xp.add(rest, b), rest)
+    signed_zero = xp.mul(xp.abs(xp.mul(result, zero)), xp.sign(b))
+    return xp.where(xp.equal(result, zero), signed_zero, result)
 
 
-@op("Gelu", since=20, layout=layout.elementwise)
-def gelu(xp: Any, x: Tensor, *, approximate: str = "none") -> Any:
-    """The Gaussian error linear unit, exact (erf) or by the tanh formula, as the node says."""
-    return xp.gelu(x, approximate)
+@op("IsInf", since=10, layout=layout.elementwise)
+def is_inf(xp: Any, x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
+    """Whether each element is infinite, of the signs asked for."""
+    if xp.dtype(x).startswith("float8"):
+        x = xp.cast(x, "float32")
+    infinity = xp.scalar(np.inf, x)
+    if detect_negative and detect_positive:
+        return xp.equal(xp.abs(x), infinity)
+    if detect_positive:
+        return xp.equal(x, infinity)
+    if detect_negative:
+        return xp.equal(x, xp.neg(infinity))
+    return xp.logical_and(xp.equal(x, infinity), xp.not_equal(x, infinity))
+
+
+@op("BitwiseAnd", since=18, layout=layout.elementwise)
+def bitwise_and(xp: Any, a: Tensor, b: Tensor) -> Any:
+    """AND of the bits of two broadcasting tensors of integers."""
+    return xp.bitwise_and(a, b)
+
+
+@op("BitwiseOr", since=18, layout=layout.elementwise)
+def bitwise_or(xp: Any, a: Tensor, b: Tensor) -> Any:
+    """OR of the bits of two broadcasting tensors of integers."""
+    return xp.bitwise_or(a, b)
+
+
+@op("BitwiseXor", since=18, layout=layout.elementwise)
+def bitwise_xor(xp: Any, a: Tensor, b: Tensor) -> Any:
+    """Exclusive OR of the bits of two broadcasting tensors of integers."""
+    return xp.bitwise_xor(a, b)
+
+
+@op("BitwiseNot", since=18, layout=layout.elementwise)
+def bitwise_not(xp: Any, x: Tensor) -> Any:
+    """The complement of the bits of integers."""
+    return xp.bitwise_not(x)
+
+
+@op("BitShift", since=11, layout=layout.elementwise)
+def bit_shift(xp: Any, x: Tensor, count: Tensor, *, direction: str) -> Any:
+    """Shift the bits of integers; the sign is copied to the right, and counts past the width leave nothing else."""
+    if direction not in ("LEFT", "RIGHT"):
+        raise refuse(f"direction={direction!r}", "it must be LEFT or RIGHT")
+    return xp.shift_left(x, count) if direction == "LEFT" else xp.shift_right(x, count)

@@ -52,9 +52,8 @@ def trilu(xp: Any, x: Tensor, k: RawValue | None = None, *, upper: int = 1, cont
 def _places(xp: Any, x: Any, k: Any) -> tuple[Any, Any]:
     """Row numbers plus ``k`` as a column, and column numbers as a row, of the last two axes."""
     height, width = xp.shape(x)[-2:]
-    rows = xp.reshape(xp.iota(height), [height, 1])
-    offset = xp.scalar(k, rows) if isinstance(k, int) else k
-    return xp.add(rows, offset), xp.reshape(xp.iota(width), [1, width])
+    rows = xp.reshape(xp.index_range(height), [height, 1])
+    return xp.add(rows, xp.size64(k) if isinstance(k, int) else k), xp.reshape(xp.index_range(width), [1, width])
 
 
 @op("OneHot", since=9)
@@ -72,8 +71,7 @@ def one_hot(xp: Any, indices: Tensor, depth: RawValue, values: Tensor, *, axis: 
     sizes = xp.shape(indices)
     sizes.insert(axis, 1)
     indices = xp.reshape(xp.cast(indices, "int64"), sizes)
-    steps = xp.iota(size)
+    steps = xp.index_range(size)
     places = xp.reshape(steps, [size if i == axis else 1 for i in range(rank + 1)])
-    length = xp.scalar(size, indices) if isinstance(size, int) else xp.size_scalar(size)
-    on = xp.logical_or(xp.equal(places, indices), xp.equal(places, xp.add(indices, length)))
+    on = xp.logical_or(xp.equal(places, indices), xp.equal(places, xp.add(indices, xp.size64(size))))
     return xp.where(on, values[1], values[0])

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
-from xport.convert.lowering.registry import RawValue, Sizes, Tensor, Weight, op, refuse
-from xport.convert.lowering.values import Value
+from xport.convert.lowering.registry import RawValue, Tensor, Weight, op, refuse
 
 
 @op("Gather", since=1, layout=layout.gather)
@@ -117,7 +114,7 @@ def reverse_sequence(
     xp: Any, x: Tensor, lengths: Tensor, *, batch_axis: int = 1, time_axis: int = 0
 ) -> Any:
     """Reverse the first elements along time, as many as each batch element's length says."""
-    return xp.reverse_sequence(x, lengths, batch_axis % xp.rank(x), time_axis % xp.rank(x))
+    return xp.reverse_sequences(x, lengths, batch_axis % xp.rank(x), time_axis % xp.rank(x))
 
 
 @op("NonZero", since=9)
@@ -126,5 +123,3 @@ def nonzero(xp: Any, x: Tensor) -> Any:
     if xp.rank(x) == 0:
         raise refuse("NonZero of a scalar", "the specification and ONNX Runtime disagree about its shape")
     return xp.transpose(xp.nonzero(x), [1, 0])
-
-

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xport.convert.lowering.interpreter import Context
-from xport.convert.lowering.registry import RawValue, Tensor, Weight, op
+from xport.convert.lowering.registry import RawValue, Tensor, Weight, op, refuse
 from xport.convert.lowering.values import Value
 
 
@@ -32,6 +32,9 @@ def gemm(
     context: Context,
 ) -> Any:
     """``alpha * A @ B + beta * C``, either matrix transposed on request."""
+    dtype = b.dtype.name if isinstance(b, np.ndarray) else xp.dtype(b)
+    if "int" in dtype and (alpha % 1 or beta % 1):
+        raise refuse(f"alpha {alpha} and beta {beta} of integers", "the specification does not say how to round")
     if transB and isinstance(b, np.ndarray):
         b = np.ascontiguousarray(b.T)
         transB = 0  # noqa: N806
@@ -53,3 +56,9 @@ def _rows(xp: Any, a: Value, b: Any, context: Context) -> tuple[Any, Any]:
     columns = np.arange(b.shape[0]).reshape(sizes[1:])
     order = columns.transpose([axis - 1 for axis in image.perm[1:]]).reshape(-1)
     return xp.reshape(image.tensor, [stored[0], b.shape[0]]), np.ascontiguousarray(b[order])
+
+
+@op("Det", since=11)
+def det(xp: Any, x: Tensor) -> Any:
+    """The determinant of each square matrix in the last two axes."""
+    return xp.determinant(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -159,13 +160,11 @@ def lp_normalization(xp: Any, x: Tensor, *, axis: int = -1, p: int = 2) -> Any:
 
 
 @op("MeanVarianceNormalization", since=9, layout=layout.reduction)
-def mean_variance_normalization(xp: Any, x: Tensor, *, axes: list[int] | None = None) -> Any:
+def mean_variance_normalization(xp: Any, x: Tensor, *, axes: Sequence[int] = (0, 2, 3)) -> Any:
     """Subtract the mean over axes, divide by the deviation; by default over all but the channels."""
     wide = xp.widened(x)
-    if axes is None:
-        axes = [0, 2, 3]
-    centred = wide - xp.reduce_mean(wide, axes, True)
-    deviation = xp.sqrt(xp.reduce_mean(centred * centred, axes, True))
+    centred = wide - xp.reduce_mean(wide, list(axes), True)
+    deviation = xp.sqrt(xp.reduce_mean(centred * centred, list(axes), True))
     return xp.cast(xp.divide(centred, deviation + xp.scalar(1e-9, deviation)), xp.dtype(x))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from xport.convert.lowering.registry import Tensor, Weight, op, refuse
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -51,6 +53,6 @@ def tensor_scatter(
         raise refuse(f"axis {axis}, mode {mode!r}", "the sequence axis follows the batch, and modes are linear, circular")
     order = [0, axis, *[i for i in range(1, rank) if i != axis]]
     back = [order.index(i) for i in range(rank)]
-    start = xp.fill([xp.shape(cache)[0]], xp.zero_index) if write_indices is None else write_indices
+    start = xp.fill([xp.shape(cache)[0]], np.zeros((), np.int64)) if write_indices is None else write_indices
     written = xp.overwrite_rows(xp.transpose(cache, order), xp.transpose(update, order), start, mode == "circular")
     return xp.transpose(written, back)

@@ -46,8 +46,8 @@ def arg_extreme(
     sizes = xp.shape(x)
     largest = context.node.op_type == "ArgMax"
     if select_last_index:
-        last = xp.size_scalar(sizes[axis] - 1)
-        result = xp.sub(last, xp.arg_extreme(xp.flip(x, [axis]), axis, largest))
+        last = xp.size64(sizes[axis] - 1)
+        result = xp.sub(last, xp.arg_extreme(xp.flip(x, axis), axis, largest))
     else:
         result = xp.arg_extreme(x, axis, largest)
     return xp.reshape(result, [1 if i == axis else s for i, s in enumerate(sizes)]) if keepdims else result

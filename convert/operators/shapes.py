@@ -8,7 +8,7 @@ import numpy as np
 
 from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
-from xport.convert.lowering.registry import RawValue, Sizes, Static, Tensor, op
+from xport.convert.lowering.registry import RawValue, Tensor, op, refuse
 from xport.convert.lowering.values import Value, identity
 
 
@@ -65,13 +65,17 @@ def transpose(xp: Any, x: Tensor, *, perm: list[int] | None = None) -> Any:
 
 
 @op("Reshape", since=5)
-def reshape(xp: Any, x: RawValue, shape: Sizes, *, allowzero: int = 0, context: Context) -> Any:
+def reshape(xp: Any, x: RawValue, shape: RawValue, *, allowzero: int = 0, context: Context) -> Any:
     """Reshape; 0 copies a size unless ``allowzero``, -1 is inferred."""
-    if context.interpreter.is_row_flatten(x, shape):
+    if not (shape.known or shape.vector is not None):
+        return xp.reshape_to(context.tensor(x), context.tensor(shape), bool(allowzero))
+    wanted = context.interpreter.as_sizes(shape)
+    if not allowzero and context.interpreter.is_row_flatten(x, wanted):
         return Value(context.node.outputs[0].name or "", flattened=x)
     tensor = context.tensor(x)
-    sizes = xp.shape(tensor)
-    wanted = [sizes[i] if _is_zero(s) and not allowzero else s for i, s in enumerate(shape)]
+    if not allowzero and any(_is_zero(s) for s in wanted):
+        sizes = xp.shape(tensor)
+        wanted = [sizes[i] if _is_zero(s) else s for i, s in enumerate(wanted)]
     return xp.reshape(tensor, wanted)
 
 
@@ -92,9 +96,12 @@ def flatten(xp: Any, x: RawValue, *, axis: int = 1, context: Context) -> Any:
 
 
 @op("Squeeze", since=13, layout=layout.squeeze)
-def squeeze(xp: Any, x: Tensor, axes: Static | None = None) -> Any:
+def squeeze(xp: Any, x: Tensor, axes: RawValue | None = None, *, context: Context) -> Any:
     """Remove axes of size one."""
-    return _squeeze(xp, x, None if axes is None else axes.reshape(-1).tolist())
+    known = None if axes is None else axes.static()
+    if axes is not None and known is None:
+        return xp.squeeze_at(x, context.tensor(axes))
+    return _squeeze(xp, x, None if known is None else known.reshape(-1).tolist())
 
 
 @op("Squeeze", since=1, until=12, layout=layout.squeeze)
@@ -104,18 +111,23 @@ def squeeze_1(xp: Any, x: Tensor, *, axes: list[int] | None = None) -> Any:
 
 
 def _squeeze(xp: Any, x: Any, axes: list[int] | None) -> Any:
+    if axes is None and (xp.rank(x) is None or not all(isinstance(s, int) for s in xp.shape(x))):
+        return xp.squeeze_all(x)  # which axes are of size one is known at run time only
     sizes = xp.shape(x)
     gone = {a % len(sizes) for a in axes} if axes is not None else {i for i, s in enumerate(sizes) if xp.is_one(s)}
+    if wrong := [a for a in sorted(gone) if isinstance(sizes[a], int) and sizes[a] != 1]:
+        raise refuse(f"axis {wrong[0]} of size {sizes[wrong[0]]}", "only axes of size one can be removed")
     return xp.reshape(x, [s for i, s in enumerate(sizes) if i not in gone])
 
 
-@op("Unsqueeze", since=13)
-def unsqueeze(xp: Any, x: Tensor, axes: Static) -> Any:
+@op("Unsqueeze", since=13, layout=layout.unsqueeze)
+def unsqueeze(xp: Any, x: Tensor, axes: RawValue, *, context: Context) -> Any:
     """Insert axes of size one."""
-    return _unsqueeze(xp, x, axes.reshape(-1).tolist())
+    known = axes.static()
+    return xp.unsqueeze_at(x, context.tensor(axes)) if known is None else _unsqueeze(xp, x, known.reshape(-1).tolist())
 
 
-@op("Unsqueeze", since=1, until=12)
+@op("Unsqueeze", since=1, until=12, layout=layout.unsqueeze)
 def unsqueeze_1(xp: Any, x: Tensor, *, axes: list[int]) -> Any:
     """The older form, with axes as an attribute."""
     return _unsqueeze(xp, x, axes)
@@ -136,15 +148,19 @@ def concat(xp: Any, *inputs: Tensor, axis: int) -> Any:
 
 
 @op("Expand", since=8)
-def expand(xp: Any, x: Tensor, shape: Sizes) -> Any:
+def expand(xp: Any, x: Tensor, shape: RawValue, *, context: Context) -> Any:
     """Broadcast both ways: a size of one in ``shape`` keeps the input's."""
-    return xp.expand(x, shape)
+    if shape.known or shape.vector is not None:
+        return xp.expand(x, context.interpreter.as_sizes(shape))
+    return xp.expand_to(x, context.tensor(shape))
 
 
-@op("ConstantOfShape", since=9)
-def constant_of_shape(xp: Any, shape: Sizes, *, value: np.ndarray | None = None) -> Any:
-    """A tensor of one value; float32 zero by default."""
-    return xp.fill(shape, np.zeros((), np.float32) if value is None else value.reshape(()))
+@op("Tile", since=6)
+def tile(xp: Any, x: Tensor, repeats: RawValue, *, context: Context) -> Any:
+    """Repeat along every axis."""
+    if repeats.known or repeats.vector is not None:
+        return xp.tile(x, context.interpreter.as_sizes(repeats))
+    return xp.tile_to(x, context.tensor(repeats))
 
 
 @op("Shape", since=1)
@@ -157,9 +173,3 @@ def shape(xp: Any, x: Tensor, *, start: int = 0, end: int | None = None) -> Any:
 def size(xp: Any, x: Tensor) -> Any:
     """The number of elements of a tensor of unknown rank; others are found on the host."""
     return xp.reduce_prod(xp.shape_tensor(x), [0], False)
-
-
-@op("Range", since=11)
-def range_(xp: Any, start: Tensor, limit: Tensor, delta: Tensor) -> Any:
-    """An arithmetic sequence."""
-    return xp.range(start, limit, delta)

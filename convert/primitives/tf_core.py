@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ import tensorflow as tf
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
 from xport.convert.lowering.values import Dim, HostVector, divide, product, scalar_of
+from xport.convert.primitives.narrow_types import carry
 
 VARIABLE_BYTES = 1024
 """Known arrays of at least this size become Variables, which SavedModel stores without protobuf's 2 GB limit."""
@@ -25,6 +26,7 @@ class TfCore(Target):
     name = "tensorflow"
     channels_last = True
     keeps_weights = False
+    carriers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, flavor: str = "") -> None:
         self.flavor = flavor
@@ -38,6 +40,7 @@ class TfCore(Target):
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         if array.dtype == object:
             return tf.constant(array.tolist(), dtype=tf.string, shape=array.shape)
+        array = carry(array, self.carriers)
         if array.nbytes < VARIABLE_BYTES or tf.executing_eagerly() or array.dtype.kind not in "fiub":
             return tf.constant(array)
         return tf.convert_to_tensor(self._variable(array, name or "constant"))
@@ -159,6 +162,18 @@ class TfCore(Target):
         items = [int(s) if isinstance(s, (int, np.integer)) else s for s in sizes]
         vector = HostVector(items, dtype=dtype)
         return [int(i) for i in vector.items] if vector.static else self.stack(vector)
+
+
+def tf_dtype(name: str) -> Any:
+    """TensorFlow's dtype by the signature's name.
+
+    Raises:
+        UnsupportedError: If TensorFlow has no such type.
+    """
+    try:
+        return tf.dtypes.as_dtype(name)
+    except TypeError:
+        raise refuse(f"an input of {name}", "TensorFlow has no such type; inside the graph it is fine") from None
 
 
 def _is_minus_one(size: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class TfIndexing(TfShapes):
         """Negative indices counted from the end."""
         return tf.where(indices < 0, indices + tf.cast(scalar_of(size), indices.dtype), indices)
 
-    def take(self, data: Any, indices: Any, axis: int) -> Any:
+    def take_slices(self, data: Any, indices: Any, axis: int) -> Any:
         """Slices of ``data`` along an axis by a vector of indices that are not negative."""
         return tf.gather(data, indices, axis=axis)
 
@@ -72,7 +71,7 @@ class TfIndexing(TfShapes):
             if i == axis:
                 along = indices
             else:
-                along = tf.reshape(self.iota(places[i]), [-1 if j == i else 1 for j in range(len(sizes))])
+                along = tf.reshape(self.index_range(places[i]), [-1 if j == i else 1 for j in range(len(sizes))])
             along = along if is_number(stride) and stride == 1 else along * tf.cast(scalar_of(stride), tf.int64)
             position = along if position is None else position + along
             stride = stride * sizes[i]
@@ -162,7 +161,7 @@ class TfIndexing(TfShapes):
     def overwrite_rows(self, cache: Any, update: Any, start: Any, circular: bool) -> Any:
         """Each row of axis 0 with ``update`` written along axis 1 from that row's own start."""
         length, count = self.shape(cache)[1], self.shape(update)[1]
-        place = self.iota(length)[None] - tf.cast(start, tf.int64)[:, None]
+        place = self.index_range(length)[None] - tf.cast(start, tf.int64)[:, None]
         if circular:
             place = tf.math.floormod(place, tf.cast(scalar_of(length), tf.int64))
         written = (place >= 0) & (place < tf.cast(scalar_of(count), tf.int64))
@@ -178,10 +177,17 @@ class TfIndexing(TfShapes):
         """Slices along an axis where a vector, which may be shorter, is true."""
         return tf.gather(x, tf.where(condition)[:, 0], axis=axis)
 
-    def reverse_sequence(self, x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Any:
+    def reverse_sequences(self, x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Any:
         """Reverse the first elements along time, a number of them for each batch element."""
         return tf.reverse_sequence(x, lengths, seq_axis=time_axis, batch_axis=batch_axis)
 
-    def flip(self, x: Any, axes: Sequence[int]) -> Any:
-        """Reverse axes."""
-        return tf.reverse(x, list(axes))
+    def diagonal(self, x: Any, first: int, second: int) -> Any:
+        """The elements whose indices along two axes are equal, as one axis in the place of the first."""
+        sizes = self.shape(x)
+        size = sizes[first]
+        order = [first, second, *[i for i in range(len(sizes)) if i not in (first, second)]]
+        rows = self.transpose(x, order)
+        flat = self.reshape(rows, [-1, *[sizes[i] for i in order[2:]]])
+        picked = tf.gather(flat, self.index_range(size, "int32") * tf.cast(scalar_of(size + 1), tf.int32), axis=0)
+        self.name_dims(picked, [size, *[sizes[i] for i in order[2:]]])
+        return self.transpose(picked, [*range(1, first + 1), 0, *range(first + 1, len(sizes) - 1)])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.tf_bitwise import TfBitwise
 
 
@@ -19,14 +20,25 @@ class TfLinear(TfBitwise):
 
     def matmul(self, a: Any, b: Any) -> Any:
         """Numpy's matmul, vectors included."""
+        dtype = a.dtype
         rank_a, rank_b = a.shape.rank, b.shape.rank
-        if rank_a == 1 and rank_b == 1:
-            return tf.reduce_sum(a * b)
-        if rank_a == 1:
-            return tf.squeeze(tf.matmul(a[None], b), -2)
-        if rank_b == 1:
-            return tf.squeeze(tf.matmul(a, b[:, None]), -1)
-        return tf.matmul(a, b)
+        if dtype in (tf.float16, tf.bfloat16):
+            a, b = tf.cast(a, tf.float32), tf.cast(b, tf.float32)
+        elif dtype in (tf.uint32, tf.uint64):
+            # Products and sums wrap around alike with and without a sign.
+            a, b = tf.cast(a, tf.int64), tf.cast(b, tf.int64)
+        a = a[None] if rank_a == 1 else a
+        b = b[:, None] if rank_b == 1 else b
+        result = self._product(a, b)
+        result = tf.squeeze(result, -1) if rank_b == 1 else result
+        result = tf.squeeze(result, -1 if rank_b == 1 else -2) if rank_a == 1 else result
+        return result if result.dtype == dtype else tf.cast(result, dtype)
+
+    def _product(self, a: Any, b: Any) -> Any:
+        """A batch of matrix products; TFLite multiplies floats only, so that integers are summed as such."""
+        if self.flavor != "tflite" or a.dtype.is_floating:
+            return tf.matmul(a, b)
+        return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
     def gemm(
         self,
@@ -40,40 +52,46 @@ class TfLinear(TfBitwise):
         transpose_b: bool = False,
     ) -> Any:
         """``alpha * a @ b + beta * c``."""
-        result = tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+        if a.dtype != tf.float32:
+            result = self.matmul(tf.transpose(a) if transpose_a else a, tf.transpose(b) if transpose_b else b)
+        else:
+            result = tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
         if alpha != 1.0:
             result = result * self.scalar(alpha, result)
         if c is None or beta == 0.0:
             return result
+        if c.shape.rank == 2 and c.shape[0] == 1:
+            c = tf.squeeze(c, 0)  # TensorFlow's graph optimizer fuses a row vector and then cannot run it
         return result + (c if beta == 1.0 else c * self.scalar(beta, c))
+
+    def determinant(self, x: Any) -> Any:
+        """The determinants of square matrices."""
+        if self.flavor != "tflite":
+            wide = tf.float32 if x.dtype in (tf.float16, tf.bfloat16) else x.dtype
+            return tf.cast(tf.linalg.det(tf.cast(x, wide)), x.dtype)
+        if x.shape[-1] is None or x.dtype != tf.float32:
+            raise refuse(f"Det of {x.dtype.name} with shape {x.shape}", "TFLite needs float32 and a known size")
+        return self._eliminate(x, x.shape[-1])
+
+    def _eliminate(self, x: Any, size: int) -> Any:
+        """Gaussian elimination with partial pivoting; TFLite has no determinant."""
+        result = tf.ones(tf.shape(x)[:-2], x.dtype)
+        for left in range(size, 0, -1):
+            place = tf.argmax(tf.abs(x[..., 0]), -1, output_type=tf.int32)
+            hit = tf.cast(tf.equal(tf.range(left), place[..., None]), x.dtype)
+            pivot = tf.reduce_sum(x * hit[..., None], -2)
+            # The first row takes the pivot's place, which changes the sign unless they are the same.
+            x = x + hit[..., None] * (x[..., :1, :] - x)
+            sign = tf.where(tf.equal(place, 0), 1.0, -1.0)
+            result = result * pivot[..., 0] * sign
+            divisor = tf.where(tf.equal(pivot[..., :1], 0.0), 1.0, pivot[..., :1])
+            factor = x[..., 1:, :1] / divisor[..., None]
+            x = x[..., 1:, 1:] - factor * pivot[..., None, 1:]
+        return result
 
     def softmax(self, x: Any, axis: int) -> Any:
         """Softmax along an axis."""
         return tf.nn.softmax(x, axis=axis)
-
-    def gelu(self, x: Any, approximate: str) -> Any:
-        """GELU by erf (``none``) or by tanh."""
-        return tf.nn.gelu(x, approximate=approximate == "tanh")
-
-    def reduce_sum(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Sum over axes."""
-        return tf.reduce_sum(x, axes, keepdims)
-
-    def reduce_mean(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Mean over axes."""
-        return tf.reduce_mean(x, axes, keepdims)
-
-    def reduce_max(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Maximum over axes."""
-        return tf.reduce_max(x, axes, keepdims)
-
-    def reduce_min(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Minimum over axes."""
-        return tf.reduce_min(x, axes, keepdims)
-
-    def reduce_prod(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Product over axes."""
-        return tf.reduce_prod(x, axes, keepdims)
 
     def layer_norm(self, x: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
         """Normalise over axes, then scale and shift."""

@@ -109,7 +109,11 @@ class TfSelection(TfIndexing):
 
         shapes = [tf.TensorShape([]), tf.TensorShape([None])]
         start = tf.shape(rows)[1], tf.range(tf.shape(rows)[0])
-        return tf.while_loop(lambda left, _: left > 0, step, start, shapes)[1]
+        return tf.while_loop(lambda left, _: left > 0, step, start, tuple(shapes))[1]
+
+    def limit_scalar(self, limit: Any) -> Any:
+        """A limit, which may exceed int32, as an int32 scalar that is not negative."""
+        return tf.cast(tf.minimum(tf.maximum(limit, 0), tf.int32.max), tf.int32)
 
     def non_max_suppression(
         self, corners: Any, scores: Any, limit: Any, iou: Any, threshold: Any | None

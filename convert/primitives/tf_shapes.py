@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from xport.convert.lowering.values import Dim, scalar_of
-from xport.convert.primitives.tf_linear import TfLinear
+from xport.convert.primitives.tf_reduction import TfReduction
 
 INT32 = np.iinfo(np.int32)
 STRIDED_SLICE_RANK = 5
 """TFLite's StridedSlice takes tensors up to this rank."""
 
 
-class TfShapes(TfLinear):
+class TfShapes(TfReduction):
     """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences."""
 
     def concat(self, tensors: Sequence[Any], axis: int) -> Any:
@@ -198,13 +198,50 @@ class TfShapes(TfLinear):
         """The sizes as an int64 vector."""
         return tf.shape(x, out_type=tf.int64)
 
-    def iota(self, size: Any, dtype: str = "int64") -> Any:
+    def index_range(self, size: Any, dtype: str = "int64") -> Any:
         """The numbers from 0 up to a size."""
         if is_number(size):
             return tf.constant(np.arange(int(size)), tf.dtypes.as_dtype(dtype))
         result = tf.range(tf.cast(scalar_of(size), tf.dtypes.as_dtype(dtype)))
         self.name_dims(result, [size])
         return result
+
+    def size64(self, size: Any) -> Any:
+        """A size as an int64 scalar."""
+        return tf.constant(int(size), tf.int64) if is_number(size) else tf.cast(scalar_of(size), tf.int64)
+
+    def zeros_like(self, x: Any) -> Any:
+        """One zero of a tensor's type, which broadcasts."""
+        return tf.zeros((), x.dtype)
+
+    def floor_modulo(self, a: Any, b: Any) -> Any:
+        """The remainder of division, with the sign of the divisor."""
+        return tf.math.floormod(a, b)
+
+    def with_length(self, vector: Any, length: int) -> Any:
+        """A vector whose length is now known."""
+        return tf.ensure_shape(vector, [length])
+
+    def spread_pads(self, pads: Any, axes: Any, rank: int) -> Any:
+        """Pads of axes that a tensor names, as pads of all axes."""
+        axes = tf.cast(axes, tf.int32)
+        place = tf.equal(tf.where(axes < 0, axes + rank, axes)[:, None], tf.range(rank)[None])
+        halves = tf.reshape(pads, [2, -1, 1])
+        return tf.reshape(tf.reduce_sum(tf.where(place[None], halves, tf.zeros((), pads.dtype)), 1), [2 * rank])
+
+    def arange(self, start: Any, limit: Any, delta: Any) -> Any:
+        """``start + i * delta`` for each i that stays before the limit; rank-0 tensors of one type."""
+        span, dtype = limit - start, start.dtype
+        if dtype.is_floating:
+            # The remainder is exact where a quotient would round.
+            size, pace = tf.abs(span), tf.abs(delta)
+            rest = tf.math.floormod(size, pace)
+            count = tf.round((size - rest) / pace) + tf.cast(rest > 0, dtype)
+            count = tf.where(tf.equal(span > 0, delta > 0), count, tf.zeros((), dtype))
+            count = tf.cast(count, tf.int32)
+            return start + tf.cast(tf.range(count), dtype) * delta
+        count = tf.maximum((span + delta - tf.sign(delta)) // delta, 0)
+        return start + tf.range(count) * delta
 
     def size_max(self, a: Any, b: Any) -> Any:
         """The larger of two sizes."""

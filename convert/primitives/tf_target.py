@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from xport.convert.primitives.tf_attention import TfAttention
 from xport.convert.primitives.tf_control_flow import TfControlFlow
 from xport.convert.primitives.tf_quantization import TfQuantization
 from xport.convert.primitives.tf_recurrent import TfRecurrent
 from xport.convert.primitives.tf_resampling import TfResampling
 from xport.convert.primitives.tf_selection import TfSelection
 from xport.convert.primitives.tf_signal import TfSignal
-from xport.convert.primitives.tf_spatial import TfSpatial
 from xport.convert.primitives.tf_strings import TfStrings
 
 
 class TensorflowTarget(
-    TfSpatial,
     TfQuantization,
     TfSelection,
     TfRecurrent,
     TfControlFlow,
+    TfAttention,
     TfResampling,
     TfSignal,
     TfStrings,

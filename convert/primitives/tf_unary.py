@@ -16,7 +16,8 @@ Function = Callable[[Any], Any]
 
 def _log1p(x: Any) -> Any:
     """``log(1 + x)`` to float precision near zero: the error of ``1 + x`` is divided out (W. Kahan)."""
-    shifted = 1.0 + x
+    # The absolute value changes nothing: it keeps the converter from folding "1 + x - 1" into x.
+    shifted = tf.abs(1.0 + x)
     small = tf.equal(shifted, 1.0)
     exact = tf.math.log(shifted) * (x / tf.where(small, tf.ones_like(x), shifted - 1.0))
     return tf.where(small, x, tf.where(tf.abs(shifted) < math.inf, exact, tf.math.log(shifted)))

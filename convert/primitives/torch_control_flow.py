@@ -83,6 +83,12 @@ class TorchControlFlow(TorchShapes):
         _, _, made = body(self._counter(0), condition, list(states), list(operands))
         return final, [_zeros_like([0, *y.shape], y) for y in made]
 
+    def as_operand(self, size: Any) -> Any:
+        """A run-time size as something a body can be handed."""
+        if is_exporting() or isinstance(size, torch.Tensor):
+            return size
+        return torch.scalar_tensor(size, dtype=torch.int64, device=self.device)
+
     def _counter(self, i: int) -> Any:
         return torch.scalar_tensor(i, dtype=torch.int64, device=self.device)
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
 from xport.convert.lowering.values import HostVector
+from xport.convert.primitives.narrow_types import FLOAT_CARRIERS, INTEGER_CARRIERS, carry
 from xport.signature import numpy_dtype
 
 TORCH_DTYPES = {
@@ -37,9 +38,13 @@ TORCH_DTYPES = {
         "float8_e4m3fnuz",
         "float8_e5m2",
         "float8_e5m2fnuz",
+        "float8_e8m0fnu",
     ]
 }
 """PyTorch's dtype by the signature's name; other types PyTorch does not have."""
+
+CARRIED = {**INTEGER_CARRIERS, "float4_e2m1fn": FLOAT_CARRIERS["float4_e2m1fn"]}
+"""ONNX types that PyTorch lacks, and what carries their values inside a graph."""
 
 _DTYPE_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
@@ -58,7 +63,7 @@ class TorchCore(Target):
 
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         registered = self.weights.get(id(array if key is None else key))
-        return registered if registered is not None else to_torch(array).to(self.device)
+        return registered if registered is not None else to_torch(carry(array, CARRIED)).to(self.device)
 
     def numpy(self, tensor: Any) -> np.ndarray:
         return to_numpy(tensor)
@@ -107,7 +112,7 @@ def to_torch(array: np.ndarray) -> Any:
     name = array.dtype.name if array.dtype != object else "string"
     if name not in TORCH_DTYPES:
         raise refuse(f"dtype {name}", "PyTorch has no such type")
-    if array.dtype.kind == "V" or array.dtype.name not in np.sctypeDict:
+    if name == "bfloat16" or name.startswith("float8"):
         carrier = {1: np.uint8, 2: np.int16}[array.dtype.itemsize]
         return torch.tensor(np.ascontiguousarray(array).view(carrier)).view(TORCH_DTYPES[name])
     return torch.tensor(np.ascontiguousarray(array).reshape(array.shape))

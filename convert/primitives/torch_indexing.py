@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class TorchIndexing(TorchShapes):
         """Negative indices counted from the end."""
         return torch.where(indices < 0, indices + size, indices)
 
-    def take(self, data: Any, indices: Any, axis: int) -> Any:
+    def take_slices(self, data: Any, indices: Any, axis: int) -> Any:
         """Slices of ``data`` along an axis by a vector of indices that are not negative."""
         indices = self.constant(indices) if isinstance(indices, np.ndarray) else indices
         return torch.index_select(data, axis, indices)
@@ -117,7 +116,7 @@ class TorchIndexing(TorchShapes):
         """Slices along an axis where a vector, which may be shorter, is true."""
         return torch.index_select(x, axis, torch.nonzero(condition)[:, 0])
 
-    def reverse_sequence(self, x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Any:
+    def reverse_sequences(self, x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Any:
         """Reverse the first elements along time, a number of them for each batch element."""
         times = torch.arange(x.shape[time_axis], device=x.device)[None]
         lengths = lengths[:, None]
@@ -125,6 +124,6 @@ class TorchIndexing(TorchShapes):
         rows = torch.movedim(x, (batch_axis, time_axis), (0, 1))
         return torch.movedim(self.take_rows(rows, places), (0, 1), (batch_axis, time_axis))
 
-    def flip(self, x: Any, axes: Sequence[int]) -> Any:
-        """Reverse axes."""
-        return x.flip(list(axes))
+    def diagonal(self, x: Any, first: int, second: int) -> Any:
+        """The elements whose indices along two axes are equal, as one axis in the place of the first."""
+        return torch.movedim(torch.diagonal(x, dim1=first, dim2=second), -1, first)

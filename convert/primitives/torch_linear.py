@@ -8,17 +8,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from xport.convert.primitives.torch_arithmetic import TorchArithmetic
+from xport.convert.primitives.torch_bitwise import TorchBitwise
 
 
-class TorchLinear(TorchArithmetic):
+class TorchLinear(TorchBitwise):
     """Matrix products, reductions, softmax, normalisation."""
 
     def as_tensor(self, x: Any, name: str = "") -> Any:
         """A known array as a constant; a tensor as it is."""
         return self.constant(x, name) if isinstance(x, np.ndarray) else x
 
-    matmul = staticmethod(torch.matmul)
+    def matmul(self, a: Any, b: Any) -> Any:
+        """Numpy's matmul, vectors included."""
+        if a.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            # Products and sums wrap around alike with and without a sign.
+            return torch.matmul(a.to(torch.int64), b.to(torch.int64)).to(a.dtype)
+        return torch.matmul(a, b)
 
     def gemm(
         self,
@@ -33,43 +38,23 @@ class TorchLinear(TorchArithmetic):
     ) -> Any:
         """``alpha * a @ b + beta * c``."""
         left = a.t() if transpose_a else a
-        if transpose_b and alpha == 1.0 and beta == 1.0 and (c is None or c.dim() == 1):
+        if transpose_b and alpha == 1.0 and beta == 1.0 and (c is None or (c.dim() == 1 and c.shape == b.shape[:1])):
             return F.linear(left, b, c)
-        result = torch.matmul(left, b.t() if transpose_b else b)
+        result = self.matmul(left, b.t() if transpose_b else b)
         result = result if alpha == 1.0 else result * alpha
         if c is None or beta == 0.0:
             return result
         return result + (c if beta == 1.0 else c * beta)
 
+    def determinant(self, x: Any) -> Any:
+        """The determinants of square matrices."""
+        if x.dtype in (torch.float16, torch.bfloat16):
+            return torch.linalg.det(x.to(torch.float32)).to(x.dtype)
+        return torch.linalg.det(x)
+
     def softmax(self, x: Any, axis: int) -> Any:
         """Softmax along an axis."""
         return torch.softmax(x, axis)
-
-    def gelu(self, x: Any, approximate: str) -> Any:
-        """GELU by erf (``none``) or by tanh."""
-        return F.gelu(x, approximate=approximate)
-
-    def reduce_sum(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Sum over axes."""
-        return torch.sum(x, axes, keepdim=keepdims, dtype=x.dtype)
-
-    def reduce_mean(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Mean over axes."""
-        return torch.mean(x, axes, keepdim=keepdims)
-
-    def reduce_max(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Maximum over axes."""
-        return torch.amax(x, axes, keepdim=keepdims)
-
-    def reduce_min(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Minimum over axes."""
-        return torch.amin(x, axes, keepdim=keepdims)
-
-    def reduce_prod(self, x: Any, axes: list[int], keepdims: bool) -> Any:
-        """Product over axes."""
-        for axis in sorted((a % x.dim() for a in axes), reverse=True):
-            x = torch.prod(x, axis, keepdim=keepdims, dtype=x.dtype)
-        return x
 
     def layer_norm(self, x: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
         """Normalise over trailing axes, then scale and shift."""

@@ -48,6 +48,10 @@ class TorchSelection(TorchIndexing):
         rank = torch.argsort(order)
         return values[order], first[order], rank[inverse], counts[order]
 
+    def limit_scalar(self, limit: Any) -> Any:
+        """A limit as an integer scalar."""
+        return limit if torch.is_tensor(limit) else self.size64(limit)
+
     def non_max_suppression(self, corners: Any, scores: Any, limit: Any, iou: Any, threshold: Any | None) -> Any:
         """Greedy selection for each batch element and class; rows of (batch, class, box).
 
@@ -66,8 +70,6 @@ class TorchSelection(TorchIndexing):
         # The step in which each box was selected; later ones are -1.
         turn = torch.full_like(rank, -1)
         step = torch.zeros((), dtype=torch.int64, device=scores.device)
-        limit = torch.as_tensor(limit, device=scores.device).reshape(())
-        iou = torch.as_tensor(iou, device=scores.device).reshape(())
         state = (step, alive, turn)
         constants = (corners, rank, area, limit, iou)
         if torch.jit.is_tracing():

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from xport.convert.lowering.values import HostVector
-from xport.convert.primitives.torch_linear import TorchLinear
+from xport.convert.primitives.torch_reduction import TorchReduction
 
 
-class TorchShapes(TorchLinear):
+class TorchShapes(TorchReduction):
     """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences.
 
     Where a size is an input's content, eager code reads it; under `torch.export` and `torch.jit.trace` the size is
@@ -146,15 +146,9 @@ class TorchShapes(TorchLinear):
             elif step == -1 and _is_last(start, x.shape[axis]) and _is_before_first(end, x.shape[axis]):
                 x = x.flip(axis)
             else:
-                bounds = [self.scalar_tensor(b, x) for b in (start, end, step)]
+                bounds = [self.size64(b) for b in (start, end, step)]
                 x = self._slice_axis(x, axis, *bounds)
         return x[tuple(keys)]
-
-    def scalar_tensor(self, size: Any, like: Any) -> Any:
-        """A size as an int64 scalar."""
-        if torch.is_tensor(size):
-            return size
-        return torch.scalar_tensor(size, dtype=torch.int64, device=like.device)
 
     def slice_at(self, x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
         """Slice by vectors of starts, ends, axes and steps that are tensors; the latter two may be None."""
@@ -199,9 +193,47 @@ class TorchShapes(TorchLinear):
         """The sizes as an int64 vector."""
         return self.stack(HostVector(list(x.shape)))
 
-    def iota(self, size: Any, dtype: str = "int64") -> Any:
+    def index_range(self, size: Any, dtype: str = "int64") -> Any:
         """The numbers from 0 up to a size."""
         return torch.arange(size, device=self.device, dtype=getattr(torch, dtype))
+
+    def size64(self, size: Any) -> Any:
+        """A size as an int64 scalar."""
+        if torch.is_tensor(size):
+            return size
+        return torch.scalar_tensor(size, dtype=torch.int64, device=self.device)
+
+    def zeros_like(self, x: Any) -> Any:
+        """One zero of a tensor's type, which broadcasts."""
+        return x.new_zeros(())
+
+    def floor_modulo(self, a: Any, b: Any) -> Any:
+        """The remainder of division, with the sign of the divisor."""
+        return torch.remainder(a, b)
+
+    def with_length(self, vector: Any, length: int) -> Any:
+        """A vector whose length is now known."""
+        return vector
+
+    def spread_pads(self, pads: Any, axes: Any, rank: int) -> Any:
+        """Pads of axes that a tensor names, as pads of all axes."""
+        wrapped = torch.where(axes < 0, axes + rank, axes)
+        place = wrapped[:, None] == torch.arange(rank, device=axes.device)[None]
+        return torch.where(place[None], pads.reshape(2, -1, 1), 0).sum(1).reshape(-1)
+
+    def arange(self, start: Any, limit: Any, delta: Any) -> Any:
+        """``start + i * delta`` for each i that stays before the limit; rank-0 tensors of one type."""
+        span = limit - start
+        if start.is_floating_point():
+            # The remainder is exact where a quotient would round.
+            size, pace = span.abs(), delta.abs()
+            rest = torch.fmod(size, pace)
+            count = torch.round((size - rest) / pace) + (rest > 0).to(start.dtype)
+            count = torch.where((span > 0) == (delta > 0), count, 0).to(torch.int64)
+        else:
+            count = torch.div(span + delta - torch.sign(delta), delta, rounding_mode="floor").clamp(min=0)
+        steps = torch.arange(self.as_size(count), device=start.device)
+        return start + steps.to(start.dtype) * delta
 
     def size_max(self, a: Any, b: Any) -> Any:
         """The larger of two sizes."""

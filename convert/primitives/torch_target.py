@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from xport.convert.primitives.torch_attention import TorchAttention
 from xport.convert.primitives.torch_control_flow import TorchControlFlow
 from xport.convert.primitives.torch_quantization import TorchQuantization
 from xport.convert.primitives.torch_recurrent import TorchRecurrent
 from xport.convert.primitives.torch_resampling import TorchResampling
 from xport.convert.primitives.torch_selection import TorchSelection
 from xport.convert.primitives.torch_signal import TorchSignal
-from xport.convert.primitives.torch_spatial import TorchSpatial
 
 
 class TorchTarget(
-    TorchSpatial,
     TorchQuantization,
     TorchSelection,
     TorchRecurrent,
     TorchControlFlow,
+    TorchAttention,
     TorchResampling,
     TorchSignal,
 ):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xport.artifact import Artifact as Artifact
     from xport.artifact import Proof as Proof
     from xport.convert.api import convert as convert
+    from xport.convert.to_module import to_module as to_module
     from xport.errors import ConversionError as ConversionError
     from xport.errors import DestinationError as DestinationError
     from xport.errors import InputsError as InputsError
@@ -59,6 +60,7 @@ _HOMES = {
     "XportWarning": "xport.errors",
     "inspect": "xport.inspection",
     "load": "xport.loading",
+    "to_module": "xport.convert.to_module",
 }
 # Modules and packages of that name that are also functions; see `xport.callable_module`.
 _CALLABLE = ("convert", "verify")
@@ -86,6 +88,7 @@ __all__ = [
     "convert",
     "inspect",
     "load",
+    "to_module",
     "verify",
 ]
 

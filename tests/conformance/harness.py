@@ -138,7 +138,7 @@ def compare(case: Case, outputs: list[np.ndarray]) -> Outcome:
         a, b = _wide(got), _wide(want)
         if not np.allclose(a, b, rtol=case.rtol, atol=case.atol, equal_nan=True):
             with np.errstate(all="ignore"):
-                worst = np.nanmax(np.abs(a - b)) if a.size else 0
+                worst = np.nanmax(np.abs(np.subtract(a, b, dtype=np.float64))) if a.size else 0
             return Outcome("wrong", f"output {i} differs by up to {worst}")
     if len(outputs) != len(case.outputs):
         return Outcome("wrong", f"{len(outputs)} outputs, expected {len(case.outputs)}")
@@ -182,9 +182,9 @@ def _tflite(case: Case) -> list[np.ndarray]:
     function = OnnxFunction(model, signature_of(model), "tflite")
     interpreter = Interpreter(model_content=flatbuffer(function))
     runner = interpreter.get_signature_runner()
-    fed = dict(zip(function.input_keys, case.inputs, strict=True))
+    fed = dict(zip(function.input_names.values(), case.inputs, strict=True))
     result = runner(**{k: v for k, v in fed.items() if k in runner.get_input_details()})
-    return [np.asarray(result[key]) for key in function.output_keys]
+    return [np.asarray(result[name]) for name in function.output_names.values()]
 
 
 def _torch(case: Case) -> list[np.ndarray]:

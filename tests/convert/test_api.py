@@ -64,7 +64,7 @@ def test_a_conversion_is_proven_and_carries_its_proof(tiny, out):
     (verdict,) = map(OutputVerdict.from_json, artifact.proof.parity)
     assert verdict.passed
     assert len(verdict.cases) == 3
-    assert verdict.floor is not None, verdict.reason
+    assert verdict.floor is not None, artifact.proof.options
     assert any("proving" in text for text in told)
     assert xport.verify(artifact.path).passed
 

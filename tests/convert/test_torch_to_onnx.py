@@ -66,8 +66,25 @@ def test_torchscript(tmp_path, kind):
     module.save(str(tmp_path / "m.pt"))
     source = open_source(tmp_path / "m.pt", inputs=["x:float32[batch,4]"])
     check_onnx(source, OLD, tmp_path / "m.onnx", {"batch": 1}, {"batch": 5})
-    with pytest.raises(ConversionError, match="does not take TorchScript"):
-        NEW(source, tmp_path / "n.onnx", derive_signature(source), {})
+    if kind == "trace":
+        check_onnx(source, NEW, tmp_path / "n.onnx", {"batch": 1}, {"batch": 5})
+
+
+def test_torchscript_with_attention(tmp_path):
+    class Attention(nn.Module):
+        def forward(self, x):
+            return nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+    torch.jit.trace(Attention(), torch.ones(2, 3, 5, 4)).save(str(tmp_path / "m.pt"))
+    source = open_source(tmp_path / "m.pt", inputs=["x:float32[batch,3,seq,4]"])
+    check_onnx(source, NEW, tmp_path / "m.onnx", {"batch": 1, "seq": 2}, {"batch": 4, "seq": 6})
+
+
+def test_torchscript_whose_sizes_torch_export_fixes(tmp_path):
+    torch.jit.trace(nn.GRU(3, 4), torch.ones(5, 2, 3)).save(str(tmp_path / "m.pt"))
+    source = open_source(tmp_path / "m.pt", inputs=["input:float32[seq,batch,3]"])
+    with pytest.raises(ConversionError, match="fixed dimension 0 of 'input'"):
+        NEW(source, tmp_path / "m.onnx", derive_signature(source), {})
 
 
 def test_scripted_control_flow_stays(tmp_path):

@@ -108,11 +108,29 @@ def test_branches_on_values_are_compiled_not_traced(tmp_path):
     assert torch.equal(result(torch.full((2,), 900.0)), torch.full((2,), 1800.0))
 
 
-def test_torchscript_to_exported_is_another_route(tmp_path):
-    torch.jit.script(Net()).save(str(tmp_path / "m.pt"))
+def test_traced_torchscript_to_exported(tmp_path):
+    torch.jit.trace(Net(), torch.ones(2, 4)).save(str(tmp_path / "m.pt"))
     source = open_source(tmp_path / "m.pt", inputs=["x:float32[n,4]"])
-    with pytest.raises(ConversionError, match="does not take TorchScript"):
+    result = check(source, STEPS["exported"], tmp_path / "m.pt2", {"n": 1}, {"n": 5})
+    assert "program.linear.weight" in dict(result.named_parameters())
+
+
+def test_scripted_control_flow_to_exported_is_refused(tmp_path):
+    torch.jit.script(Branching()).save(str(tmp_path / "m.pt"))
+    source = open_source(tmp_path / "m.pt", inputs=["x:float32[n]"])
+    with pytest.raises(ConversionError, match="converter failed"):
         STEPS["exported"](source, tmp_path / "n", derive_signature(source), {})
+
+
+def test_size_checks_do_not_keep_a_module_from_being_traced(tmp_path):
+    class Limited(nn.Module):
+        def forward(self, x):
+            if x.shape[0] > 100:
+                raise ValueError("too long")
+            return x[: x.shape[0]] + 1
+
+    result = check(open_source(Limited(), inputs=["x:float32[n]"]), STEPS["torchscript"], tmp_path / "m", {"n": 7})
+    assert "prim::If" not in str(result.inlined_graph)
 
 
 def test_own_operators_stay_out_of_torchscript(tmp_path):

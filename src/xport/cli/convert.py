@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--opset", type=click.IntRange(min=7), help="The version of ONNX's operators to export to.")
+@click.option("--select-tf-ops", is_flag=True, help="Let TFLite files use operators of TensorFlow itself.")
 @click.option("--force", is_flag=True, help="Replace what is at the destination.")
 @click.option("--no-verify", is_flag=True, help="Do not prove the result; the artifact records that.")
 @click.option("--keep-failed", is_flag=True, help="Keep a result that failed, under a name that says so.")
@@ -56,7 +57,7 @@ def convert(output: Output, **arguments: Any) -> None:
             via=arguments["via"],
             seed=arguments["seed"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
-            options={} if arguments["opset"] is None else {"opset": arguments["opset"]},
+            options={key: arguments[key] for key in ("opset", "select_tf_ops") if arguments[key]},
             progress=tell,
             keep_failed=arguments["keep_failed"],
             verbose=output.verbose,

@@ -1,0 +1,1 @@
+"""Foreign graphs read into ONNX: the opposite of the lowering."""

@@ -1,0 +1,308 @@
+"""Operators that rearrange tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xport.convert.importing.elementwise import cast
+from xport.convert.importing.tensor import (
+    Size,
+    Tensor,
+    constant,
+    stored_axes,
+    with_axes,
+    without_axes,
+)
+from xport.convert.importing.writer import Writer
+from xport.errors import UnsupportedError
+
+FAR = np.iinfo(np.int64).max
+
+
+def rank_of(x: Tensor) -> int:
+    """The rank.
+
+    Raises:
+        UnsupportedError: If it is unknown.
+    """
+    if x.rank is None:
+        raise UnsupportedError("A tensor of unknown rank cannot be rearranged.", "Give the model's inputs their ranks.")
+    return x.rank
+
+
+def static(x: Tensor, what: str) -> np.ndarray:
+    """The content of a tensor that must be known while converting.
+
+    Raises:
+        UnsupportedError: If it is computed at run time.
+    """
+    if x.const is not None:
+        return x.const
+    if x.elements is not None and all(isinstance(e, int) for e in x.elements):
+        shape = () if x.rank == 0 else (len(x.elements),)
+        return np.asarray(x.elements, np.int64).reshape(shape)
+    raise UnsupportedError(f"{what} is computed at run time, but ONNX wants it known.")
+
+
+def shape_of(w: Writer, x: Tensor, dtype: str = "int64") -> Tensor:
+    """The sizes as a vector."""
+    if x.dims is not None and all(isinstance(d, int) for d in x.dims):
+        return constant(np.asarray(x.dims, np.int64).reshape(-1), dtype)
+    # Sizes are the same however the axes are stored, but in the stored order.
+    made = w.emit("Shape", [w.stored(x, x.perm, wide=x.wide)], ["int64"])[0]
+    rank = None if x.rank is None else (x.rank,)
+    found = Tensor("int64", rank, made)
+    if x.perm:
+        order = constant([x.perm.index(axis) for axis in range(len(x.perm))], "int64")
+        found = w.op("Gather", [found, order], "int64", rank, axis=0)
+    return found.with_(dtype=dtype, wide=dtype == "int32", elements=x.dims)
+
+
+def size_of(w: Writer, x: Tensor, axis: int) -> Tensor:
+    """One size, as an int64 scalar."""
+    if x.dims is not None and isinstance(x.dims[axis], int):
+        return constant(x.dims[axis], "int64")
+    return gather(w, shape_of(w, x), constant(axis, "int64"), 0)
+
+
+def reshape(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
+    """Other sizes with the same elements; one may be -1, none means "as before"."""
+    wanted = shape.elements
+    if wanted is None and shape.const is not None:
+        wanted = tuple(int(i) for i in shape.const)
+    if x.const is not None and wanted is not None and all(isinstance(s, int) for s in wanted):
+        return constant(x.const.reshape([int(s) for s in wanted]), label=x.label)
+    if wanted is None:
+        count = shape.dims[0] if shape.dims else None
+        dims = tuple(w.fresh() for _ in range(count)) if isinstance(count, int) else None
+        return x.with_(dims=dims, value=w.emit("Reshape", [_plain(w, x), w.int64(shape)], [_kind(x)],
+                       {"allowzero": 1})[0], perm=(), const=None, elements=None)  # fmt: skip
+    dims = _resolve(w, x, wanted)
+    if x.dims is not None and dims == x.dims:
+        return x
+    request = _request(x, dims)
+    zeros = {"allowzero": 1} if 0 in dims else {}
+    target = w.int64(shape) if request is None else w.constant(request, "int64")
+    made = w.emit("Reshape", [_plain(w, x), target], [_kind(x)], zeros)[0]
+    return Tensor(x.dtype, dims, made, wide=x.wide)
+
+
+def _kind(x: Tensor) -> str:
+    return "int64" if x.wide else x.dtype
+
+
+def _plain(w: Writer, x: Tensor) -> Any:
+    """The value in an order that a reshape can start from: moved axes of size one do not matter."""
+    if x.perm and x.dims is not None:
+        moved = [axis for axis in x.perm if x.dims[axis] != 1]
+        if moved == sorted(moved):
+            return w.stored(x, x.perm, wide=x.wide)
+    return w.value(x, wide=x.wide)
+
+
+def _resolve(w: Writer, x: Tensor, wanted: Sequence[Size]) -> tuple[Size, ...]:
+    """The sizes of a reshape's result, -1 replaced by what it stands for or by a symbol."""
+    if -1 not in wanted:
+        return tuple(wanted)
+    own = list(x.dims) if x.dims is not None else None
+    rest = [s for s in wanted if s != -1]
+    size: Size = w.fresh()
+    if own is not None:
+        for s in list(rest):
+            if isinstance(s, str) and s in own:
+                own.remove(s)
+                rest.remove(s)
+        symbols = [s for s in own if isinstance(s, str)]
+        total = int(np.prod([s for s in own if isinstance(s, int)], dtype=np.int64))
+        divisor = int(np.prod([s for s in rest if isinstance(s, int)], dtype=np.int64))
+        if all(isinstance(s, int) for s in rest) and divisor > 0:
+            if not symbols:
+                size = total // divisor
+            elif len(symbols) == 1 and total == divisor:
+                size = symbols[0]
+    return tuple(size if s == -1 else s for s in wanted)
+
+
+def _request(x: Tensor, dims: Sequence[Size]) -> list[int] | None:
+    """What to ask ONNX for, where numbers, one -1 and copied sizes suffice."""
+    unknown = [i for i, d in enumerate(dims) if isinstance(d, str)]
+    if len(unknown) <= 1 and not (unknown and 0 in dims):
+        return [-1 if isinstance(d, str) else d for d in dims]
+    if 0 in dims or x.dims is None:
+        return None
+    own = x.dims
+    same = [i for i in unknown if i < len(own) and own[i] == dims[i]]
+    rest = [i for i in unknown if i not in same]
+    if not rest:
+        rest = []
+    if len(rest) > 1:
+        return None
+    return [int(d) if isinstance(d, int) else (0 if i in same else -1) for i, d in enumerate(dims)]
+
+
+def squeeze(w: Writer, x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Remove axes of size one; all of them if none are named."""
+    rank = rank_of(x)
+    named = sorted(axis % rank for axis in axes) if len(axes) else [i for i, d in enumerate(x.dims or ()) if d == 1]
+    if not named:
+        return x
+    if x.const is not None:
+        return constant(x.const.squeeze(tuple(named)), label=x.label)
+    dims = tuple(d for i, d in enumerate(x.dims or ()) if i not in named)
+    places = sorted(stored_axes(named, x.perm, rank))
+    made = w.emit("Squeeze", [w.stored(x, x.perm, wide=x.wide), w.constant(places, "int64")], [_kind(x)])[0]
+    return Tensor(x.dtype, dims, made, without_axes(x.perm, named), wide=x.wide, elements=x.elements)
+
+
+def unsqueeze(w: Writer, x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Insert axes of size one, at places in the result."""
+    rank = rank_of(x) + len(axes)
+    named = sorted(axis % rank for axis in axes)
+    if not named:
+        return x
+    if x.const is not None:
+        return constant(np.expand_dims(x.const, tuple(named)), label=x.label)
+    old = iter(x.dims or ())
+    dims = tuple(1 if i in named else next(old) for i in range(rank))
+    perm = with_axes(x.perm, named, rank) if x.perm else ()
+    made = w.emit("Unsqueeze", [w.stored(x, x.perm, wide=x.wide), w.constant(named, "int64")], [_kind(x)])[0]
+    return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=x.elements if rank <= 1 else None)
+
+
+def concat(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """Join along an axis."""
+    tensors = [t for t in tensors if t.dims is None or t.dims != (0,)] or list(tensors[:1])
+    if len(tensors) == 1:
+        return tensors[0]
+    rank = rank_of(tensors[0])
+    axis %= rank
+    wide = w.stays_wide(tensors)
+    if all(t.const is not None for t in tensors):
+        return constant(np.concatenate([t.const for t in tensors if t.const is not None], axis))
+    perm = w.choose(tensors)
+    values = [w.stored(t, perm, wide=wide) for t in tensors]
+    kind = "int64" if wide else tensors[0].dtype
+    made = w.emit("Concat", values, [kind], {"axis": stored_axes([axis], perm, rank)[0]})[0]
+    columns = list(zip(*(t.dims or () for t in tensors), strict=True))
+    dims: list[Size] = [next((s for s in column if isinstance(s, int)), column[0]) for column in columns]
+    parts = columns[axis]
+    dims[axis] = sum(int(s) for s in parts) if all(isinstance(s, int) for s in parts) else w.fresh()
+    elements: tuple[Size, ...] | None = None
+    if rank == 1 and all(t.elements is not None for t in tensors):
+        elements = tuple(e for t in tensors for e in t.elements or ())
+    return Tensor(tensors[0].dtype, tuple(dims), made, perm, wide=wide, elements=elements)
+
+
+def stack(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """Join along a new axis."""
+    rank = rank_of(tensors[0]) + 1
+    if all(t.const is not None for t in tensors):
+        return constant(np.stack([t.const for t in tensors if t.const is not None], axis))
+    return concat(w, [unsqueeze(w, t, [axis % rank]) for t in tensors], axis % rank)
+
+
+def split(w: Writer, x: Tensor, axis: int, sizes: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+    """Parts along an axis: of known sizes, of sizes in ``lengths``, or ``count`` equal ones."""
+    rank = rank_of(x)
+    axis %= rank
+    place = stored_axes([axis], x.perm, rank)[0]
+    whole = (x.dims or ())[axis]
+    if sizes is not None and -1 in sizes and isinstance(whole, int):
+        rest = whole - sum(s for s in sizes if s != -1)
+        sizes = [rest if s == -1 else s for s in sizes]
+    if sizes is None and isinstance(whole, int) and lengths is None:
+        sizes = [whole // count] * count
+    attributes: dict[str, Any] = {"axis": place}
+    inputs = [w.stored(x, x.perm, wide=x.wide)]
+    if lengths is not None:
+        inputs.append(w.int64(lengths))
+    elif sizes is not None:
+        inputs.append(w.constant(list(sizes), "int64"))
+    else:
+        attributes["num_outputs"] = count
+    made = w.emit("Split", inputs, [_kind(x)] * count, attributes)
+    parts: list[Size] = list(sizes) if sizes is not None else [w.fresh() for _ in range(count)]
+    dims = [tuple(p if i == axis else d for i, d in enumerate(x.dims or ())) for p in parts]
+    return [Tensor(x.dtype, d, v, x.perm, wide=x.wide) for d, v in zip(dims, made, strict=True)]
+
+
+def unstack(w: Writer, x: Tensor, axis: int, count: int) -> list[Tensor]:
+    """Parts of size one along an axis, which goes away."""
+    return [gather(w, x, constant(i, "int64"), axis) for i in range(count)]
+
+
+def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """Numpy's ``take``."""
+    rank = rank_of(x)
+    axis %= max(rank, 1)
+    if x.const is not None and indices.const is not None:
+        return constant(np.take(x.const, indices.const, axis))
+    inner = indices.dims
+    dims = None if inner is None else (*(x.dims or ())[:axis], *inner, *(x.dims or ())[axis + 1 :])
+    scalar = indices.rank == 0 and x.perm != ()
+    place = stored_axes([axis], x.perm, rank)[0] if scalar else axis
+    data = w.stored(x, x.perm if scalar else (), wide=x.wide)
+    picks = w.int64(indices) if indices.wide or indices.const is not None else w.value(indices)
+    if indices.dtype not in ("int32", "int64"):
+        picks = w.int64(indices)
+    made = w.emit("Gather", [data, picks], [_kind(x)], {"axis": place})[0]
+    elements = None
+    if x.elements is not None and indices.const is not None and indices.const.ndim <= 1:
+        elements = tuple(x.elements[int(i)] for i in indices.const.reshape(-1))
+    perm = without_axes(x.perm, [axis]) if scalar else ()
+    return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=elements)
+
+
+def tile(w: Writer, x: Tensor, repeats: Tensor) -> Tensor:
+    """Repeat along every axis."""
+    if repeats.const is not None and bool(np.all(repeats.const == 1)):
+        return x
+    made = w.op("Tile", [x, _wide(repeats)], x.dtype)
+    known = repeats.elements
+    if x.dims is not None and known is not None:
+        made = made.with_(dims=tuple(_times(w, d, r) for d, r in zip(x.dims, known, strict=True)))
+    found: Tensor = made
+    return found
+
+
+def _times(w: Writer, size: Size, factor: Size) -> Size:
+    if isinstance(size, int) and isinstance(factor, int):
+        return size * factor
+    if size == 1:
+        return factor
+    return size if factor == 1 else w.fresh()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """An integer vector as ONNX wants it: int64."""
+    if x.const is not None:
+        return constant(x.const, "int64", x.label)
+    return x.with_(dtype="int64", wide=False) if x.wide else x
+
+
+def index_vector(w: Writer, x: Tensor) -> Tensor:
+    """A tensor of sizes or indices as int64."""
+    made = _wide(x)
+    return made if made.dtype == "int64" else cast(w, made, "int64")
+
+
+def expand(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
+    """Broadcast to a shape."""
+    made: Tensor = w.op("Expand", [x, index_vector(w, shape)], x.dtype)
+    return made.with_(dims=shape.elements if made.dims is None else made.dims)
+
+
+def fill(w: Writer, shape: Tensor, value: Tensor) -> Tensor:
+    """A tensor of one value."""
+    if value.const is not None and value.const.dtype != object and not (shape.const is not None):
+        import onnx_ir as ir
+
+        made: Tensor = w.op(
+            "ConstantOfShape", [index_vector(w, shape)], value.dtype, value=ir.Tensor(value.const.reshape(1))
+        )
+    else:
+        made = w.op("Expand", [value, index_vector(w, shape)], value.dtype)
+    return made.with_(dims=shape.elements if made.dims is None else made.dims)

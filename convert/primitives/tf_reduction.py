@@ -1,0 +1,121 @@
+"""TensorFlow's reductions and running sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from xport.convert.primitives.tf_linear import TfLinear
+
+
+class TfReduction(TfLinear):
+    """Reductions over axes, which are numbers or a run-time vector; no axes mean that nothing is reduced."""
+
+    def reduce_sum(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """Sum over axes."""
+        return self._reduced(tf.reduce_sum, x, axes, keepdims)
+
+    def reduce_mean(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """Mean over axes; of integers truncated towards zero."""
+        if not x.dtype.is_floating:
+            count = tf.cast(tf.size(x) // tf.maximum(tf.size(tf.reduce_sum(x, axes)), 1), x.dtype)
+            total = self.reduce_sum(x, axes, keepdims)
+            return self.divide(total, count)
+        return self._reduced(tf.reduce_mean, x, axes, keepdims)
+
+    def reduce_max(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """Maximum over axes; of booleans whether any is true."""
+        return self._reduced(tf.reduce_any if x.dtype == tf.bool else tf.reduce_max, x, axes, keepdims)
+
+    def reduce_min(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """Minimum over axes; of booleans whether all are true."""
+        return self._reduced(tf.reduce_all if x.dtype == tf.bool else tf.reduce_min, x, axes, keepdims)
+
+    def reduce_prod(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """Product over axes."""
+        return self._reduced(tf.reduce_prod, x, axes, keepdims)
+
+    def reduce_log_sum_exp(self, x: Any, axes: Any, keepdims: bool) -> Any:
+        """The logarithm of the sum of exponentials, safe from overflow."""
+        peak = tf.reduce_max(x, axes, keepdims=True)
+        # An infinite peak would make infinity minus infinity of its own place.
+        finite = tf.where(tf.abs(peak) < float("inf"), peak, tf.zeros_like(peak))
+        total = tf.reduce_sum(tf.exp(x - finite), axes, keepdims)
+        return tf.math.log(total) + (finite if keepdims else tf.reshape(finite, tf.shape(total)))
+
+    def _reduced(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool) -> Any:
+        """Reduce in a type in which the target computes the reduction exactly as wide as needed."""
+        if isinstance(axes, list) and not axes:
+            return x
+        wide = self.reduction_dtype(x.dtype)
+        if wide == x.dtype:
+            return reduce(x, axes, keepdims)
+        return tf.cast(reduce(tf.cast(x, wide), axes, keepdims), x.dtype)
+
+    def reduction_dtype(self, dtype: Any) -> Any:
+        """The type to reduce in: float32 for 16-bit floats; in TFLite int32 for what it takes as quantized."""
+        if dtype in (tf.float16, tf.bfloat16):
+            return tf.float32
+        if self.flavor == "tflite" and dtype in (tf.int8, tf.uint8, tf.int16, tf.uint16):
+            return tf.int32
+        return dtype
+
+    def reduce_at(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool, noop: bool) -> Any:
+        """Reduce over axes that a tensor names; all of them, unless ``noop``, if it is empty.
+
+        Args:
+            reduce: Takes the tensor, the axes and whether to keep them.
+            x: The tensor.
+            axes: A vector.
+            keepdims: Whether reduced axes stay, as ones.
+            noop: Whether no axes mean that nothing is reduced.
+        """
+        rank, count = x.shape.rank, axes.shape.num_elements()
+        axes = tf.cast(tf.reshape(axes, [-1]), tf.int32)
+        if count != 0:
+            if not noop and count is None:
+                every = tf.range(rank * tf.cast(tf.equal(tf.size(axes), 0), tf.int32))
+                axes = tf.concat([axes, every], 0)
+            result = reduce(x, axes, keepdims)
+        else:
+            result = reduce(x, [] if noop else list(range(rank)), keepdims)
+        if keepdims:
+            result.set_shape([None] * rank)
+        elif count:
+            result.set_shape([None] * (rank - count))
+        return result
+
+    def cumsum(self, x: Any, axis: Any, exclusive: bool, reverse: bool) -> Any:
+        """Running sums along an axis, a number or a scalar."""
+        wide = self.reduction_dtype(x.dtype)
+        return tf.cast(tf.cumsum(tf.cast(x, wide), axis, exclusive, reverse), x.dtype)
+
+    def cumprod(self, x: Any, axis: Any, exclusive: bool, reverse: bool) -> Any:
+        """Running products along an axis, a number or a scalar."""
+        wide = self.reduction_dtype(x.dtype)
+        x, dtype = tf.cast(x, wide), x.dtype
+        if self.flavor != "tflite":
+            return tf.cast(tf.math.cumprod(x, axis, exclusive, reverse), dtype)
+        return tf.cast(self._cumprod_by_mask(x, axis, exclusive, reverse), dtype)
+
+    def _cumprod_by_mask(self, x: Any, axis: Any, exclusive: bool, reverse: bool) -> Any:
+        """Each product over a row of its own, in which the elements left out are ones; TFLite has no running product."""
+        if not isinstance(axis, int):
+            wanted = tf.where(axis < 0, tf.cast(axis, tf.int32) + x.shape.rank, tf.cast(axis, tf.int32))
+            results = [self._cumprod_by_mask(x, i, exclusive, reverse) for i in range(x.shape.rank)]
+            chosen = results[0]
+            for i, result in enumerate(results[1:], 1):
+                chosen = tf.where(tf.equal(wanted, i), result, chosen)
+            return chosen
+        rank = x.shape.rank
+        order = [*[i for i in range(rank) if i != axis], axis]
+        rows = tf.transpose(x, order)
+        place = tf.range(tf.shape(x)[axis])
+        into, out = place[:, None], place[None]
+        if reverse:
+            into, out = -into, -out
+        kept = out < into if exclusive else out <= into
+        products = tf.reduce_prod(tf.where(kept, rows[..., None, :], tf.ones((), x.dtype)), -1)
+        return tf.transpose(products, [order.index(i) for i in range(rank)])
