@@ -51,12 +51,7 @@ def test_zoo_model_converts_to(model: str, target: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "source", "target"),
-    [
-        pytest.param(m, s, t, marks=expected_failures(m, s, t))
-        for m in models.names()
-        for s in SOURCES
-        for t in TARGETS
-    ],
+    [pytest.param(m, s, t, marks=expected_failures(m, s, t)) for m in models.names() for s in SOURCES for t in TARGETS],
 )
 def test_zoo_model_converts_from(model: str, source: str, target: str, tmp_path: Path) -> None:
     first = tmp_path / "source" / NAMES[source]

@@ -332,9 +332,12 @@ class Interpreter:
         if value.sequence is not None:
             raise UnsupportedError(f"{value.name!r} is a sequence where a tensor is expected")
         key = (perm, self.target.graph_key())
-        if key not in value.cache:
-            value.cache[key] = self._make_tensor(value, perm)
-        return value.cache[key]
+        if key in value.cache:
+            return value.cache[key]
+        tensor = self._make_tensor(value, perm)
+        if not self.target.keeps_weights:  # where they are kept, the weight of this very run is wanted
+            value.cache[key] = tensor
+        return tensor
 
     def _make_tensor(self, value: Value, perm: Perm | None) -> Any:
         if value.const is not None:

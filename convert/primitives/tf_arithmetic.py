@@ -103,6 +103,9 @@ class TfArithmetic(TfUnary):
 
     def equal(self, a: Any, b: Any) -> Any:
         """Whether the operands are equal."""
+        if self.builtins_only and (_holds_infinity(a) or _holds_infinity(b)):
+            # TFLite's converter folds a comparison for equality with a known infinity to false.
+            return tf.logical_and(self.less_equal(a, b), self.greater_equal(a, b))
         return self.compute("equal", tf.equal, a, b)
 
     def not_equal(self, a: Any, b: Any) -> Any:
@@ -186,3 +189,8 @@ def _is_constant(tensor: Any) -> bool:
     """Whether a tensor is known and holds no NaN."""
     known = tf.get_static_value(tensor)
     return known is not None and not np.isnan(known.astype(np.float64)).any()
+
+
+def _holds_infinity(tensor: Any) -> bool:
+    known = tf.get_static_value(tensor) if tensor.dtype.is_floating else None
+    return known is not None and bool(np.isinf(known.astype(np.float64)).any())

@@ -14,13 +14,17 @@ from xport.convert.primitives.tf_casts import TfCasts
 Function = Callable[[Any], Any]
 
 
+_ATANH_SERIES = tuple(1.0 / n for n in (13, 11, 9, 7, 5, 3, 1))
+
+
 def _log1p(x: Any) -> Any:
-    """``log(1 + x)`` to float precision near zero: the error of ``1 + x`` is divided out (W. Kahan)."""
-    # The absolute value changes nothing: it keeps the converter from folding "1 + x - 1" into x.
-    shifted = tf.abs(1.0 + x)
-    small = tf.equal(shifted, 1.0)
-    exact = tf.math.log(shifted) * (x / tf.where(small, tf.ones_like(x), shifted - 1.0))
-    return tf.where(small, x, tf.where(tf.abs(shifted) < math.inf, exact, tf.math.log(shifted)))
+    """``log(1 + x)`` to float precision near zero, where TFLite's LOG has lost the digits.
+
+    There it is ``2 * atanh(x / (2 + x))`` by its series, whose rest is below float32's precision.
+    """
+    ratio = x / (2.0 + x)
+    near = 2.0 * ratio * _polynomial(ratio * ratio, _ATANH_SERIES)
+    return tf.where(tf.abs(x) < 0.5, near, tf.math.log(1.0 + x))
 
 
 def _with_sign(size: Any, x: Any) -> Any:

@@ -22,7 +22,7 @@ class Proof:
         route: The steps taken, for example ``("torchscript", "onnx", "savedmodel")``.
         versions: Version by package name, of everything that took part.
         options: The options that shaped the result.
-        parity: What the gate measured, one entry an output and a batch size; see `xport.validate.parity`.
+        parity: What the gate measured, one entry an output, with its cases inside; see `xport.validate.parity`.
         verified: False if the user asked for no verification.
         created: ISO 8601 time in UTC.
     """

@@ -5,12 +5,12 @@
         ├── UsageError                exit code 2: wrong usage or unreadable input
         │   ├── UnreadableModelError  the file is missing, broken, or not a model
         │   ├── UntrustedCodeError    opening the file would run code that it carries
-        │   └── InputsError           tensors that do not fit the signature
+        │   ├── InputsError           tensors that do not fit the signature
+        │   └── DestinationError      the result cannot be written where it was asked for
         ├── MissingRuntimeError       a package that this work needs is not installed
         ├── ConversionError           a route was tried and broke
         │   └── UnsupportedError      operators or attributes that a target cannot express exactly
         ├── WorkerError               a child process crashed, hung or was killed
-        ├── DestinationError          the result cannot be written where it was asked for
         └── ParityError               exit code 3: the numbers or the interface changed
     UserWarning
     └── XportWarning
@@ -66,6 +66,10 @@ class InputsError(UsageError):
     """Tensors that do not fit the signature."""
 
 
+class DestinationError(UsageError):
+    """The result cannot be written where it was asked for."""
+
+
 class MissingRuntimeError(XportError):
     """A package that this work needs is not installed."""
 
@@ -80,10 +84,6 @@ class UnsupportedError(ConversionError):
 
 class WorkerError(XportError):
     """A child process crashed, hung or was killed."""
-
-
-class DestinationError(XportError):
-    """The result cannot be written where it was asked for."""
 
 
 class ParityError(XportError):

@@ -43,9 +43,7 @@ def onnx_nms(boxes, scores, limit, iou, score):
 
 def test_worked_example():
     # Boxes 0 and 1 share 9/11 of their union; box 2 touches nothing; box 3 is box 0 with its corners swapped.
-    boxes = torch.tensor(
-        [[[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [10, 10, 0, 0]]], dtype=torch.float32
-    )
+    boxes = torch.tensor([[[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [10, 10, 0, 0]]], dtype=torch.float32)
     scores = torch.tensor([[[0.9, 0.95, 0.5, 0.8], [0.7, 0.1, 0.5, 0.7]]])
     assert nms(boxes, scores, 10, 0.5, 0.0).tolist() == [[0, 0, 1], [0, 0, 2], [0, 1, 0], [0, 1, 2]]
     assert nms(boxes, scores, 10, 0.9, 0.0)[:3].tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 2]]

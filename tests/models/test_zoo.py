@@ -47,9 +47,7 @@ def parameters(module):
 
 
 def same_state(a, b):
-    return all(
-        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("name", xport.models.names())
@@ -142,9 +140,7 @@ def test_example_inputs_are_seeded_and_sized():
     first = model.example_inputs({"batch": 50, "sequence": 3}, seed=1)
     again = model.example_inputs({"batch": 50, "sequence": 3}, seed=1)
     assert all(np.array_equal(first[key], again[key]) for key in first)
-    assert not np.array_equal(
-        first["input_ids"], model.example_inputs({"batch": 50, "sequence": 3})["input_ids"]
-    )
+    assert not np.array_equal(first["input_ids"], model.example_inputs({"batch": 50, "sequence": 3})["input_ids"])
     assert {key: (array.shape, str(array.dtype)) for key, array in first.items()} == {
         "input_ids": ((50, 3), "int64"),
         "attention_mask": ((50, 3), "int64"),

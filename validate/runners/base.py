@@ -85,9 +85,14 @@ class BaseRunner(ABC):
 
 
 def brief(error: BaseException) -> str:
-    """The first line that says something, cut to a readable length."""
+    """The first lines that say something, cut to a readable length; a heading alone says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:400]
+    text = ""
+    for line in lines:
+        text = f"{text} {line}".strip()
+        if not line.endswith(":") and "Graph execution error" not in line:
+            break
+    return (text or type(error).__name__)[:400]
 
 
 def no_cuda(runtime: str) -> UsageError:
