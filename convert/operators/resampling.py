@@ -198,7 +198,7 @@ def _is_number(*values: Any) -> bool:
 
 def _keeps(line: Line, manner: Manner) -> bool:
     """Whether an axis stays as it is."""
-    if manner.coordinates == "tf_crop_and_resize" and (line.start, line.end) != (0.0, 1.0):
+    if manner.coordinates == "tf_crop_and_resize":
         return False
     if isinstance(line.scale, float):
         return line.scale == 1.0
