@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,24 @@ def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: P
         try:
             model = bytes(converter.convert())
         except Exception as error:  # the converter raises its own, undocumented types
+            if missing := _missing(str(error)):
+                raise UnsupportedError(
+                    f"TensorFlow Lite has no built-in operator for {missing}.",
+                    "--select-tf-ops lets TensorFlow's own kernels run them.",
+                ) from error
             raise ConversionError(
                 f"TensorFlow's TFLite converter refused the model: {_reason(str(error))}",
                 "If it names operators, --select-tf-ops lets TensorFlow's own kernels run them.",
             ) from error
     return rename(model, function.input_names, function.output_names)
+
+
+def _missing(text: str) -> str:
+    """The operations, with their types, that the converter says need TensorFlow's own kernels; empty if it says none."""
+    if "ERROR_NEEDS_FLEX_OPS" not in text and "ERROR_NEEDS_CUSTOM_OPS" not in text:
+        return ""
+    details = re.findall(r"^\s+(tf\.\w+\(.*?\) -> \(.*?\)) :", text, re.MULTILINE)
+    return "; ".join(dict.fromkeys(details)) or "an operation"
 
 
 def _reason(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Source:
         inputs: The inputs as the user gave them, in any order; empty if they are to be derived.
         output_names: The outputs' names as the user gave them; empty if they are to be derived.
         example_inputs: Arrays or tensors by input name, or a tuple of them in the order of ``forward``.
+        signature_name: Which signature of a SavedModel is meant; None for its default one.
     """
 
     format: Format
@@ -44,6 +45,7 @@ class Source:
     inputs: tuple[TensorSpec, ...] = ()
     output_names: tuple[str, ...] = ()
     example_inputs: Any = None
+    signature_name: str | None = None
 
     @property
     def name(self) -> str:
@@ -68,6 +70,7 @@ def open_source(
     inputs: Iterable[TensorSpec | str] = (),
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
+    signature: str | None = None,
 ) -> Source:
     """Find out what the user named, without loading it.
 
@@ -78,6 +81,7 @@ def open_source(
         inputs: Input specs, also as text (``x:float32[batch,3,224,224]``).
         example_inputs: Arrays or tensors by name, or a tuple in the order of ``forward``; one alone for one input.
         output_names: Names for the outputs, in order.
+        signature: Which signature of a SavedModel is meant.
 
     Returns:
         The source.
@@ -91,6 +95,15 @@ def open_source(
     names = tuple(output_names)
     _check_unique("output", names)
     common: dict[str, Any] = {"inputs": specs, "output_names": names, "example_inputs": example_inputs}
+    opened = _open(source, arch, trust_pickle, common)
+    if signature is None:
+        return opened
+    if opened.format is not Format.SAVEDMODEL:
+        raise UsageError(f"{opened.name} is {opened.format.value}, which has no signatures.", "Leave --signature out.")
+    return replace(opened, signature_name=signature)
+
+
+def _open(source: Any, arch: str | None, trust_pickle: bool, common: dict[str, Any]) -> Source:
     if isinstance(source, str) and source.startswith(ZOO_PREFIX):
         return _zoo_source(source, arch, common)
     if isinstance(source, str | Path):

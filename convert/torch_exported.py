@@ -160,6 +160,8 @@ def _limits(bounds: Any) -> tuple[int, int]:
 def _dim(size: Any, position: int, name: str, symbols: dict[str, str]) -> Dim:
     if isinstance(size, int):
         return size
+    if size.node.expr.is_number:  # a symbol that turned out to have one value
+        return int(size)
     expression = str(size)
     if expression not in symbols:
         first = position == 0 and "batch" not in symbols.values()

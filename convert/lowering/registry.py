@@ -114,10 +114,16 @@ OPERATOR_MODULES = (
     "recurrent",
     "control_flow",
     "quantization",
+    "quantized_linear",
+    "quantized_contrib",
+    "strings",
     "sequences",
     "attention",
     "signal",
     "contrib",
+    "contrib_attention",
+    "training",
+    "random",
 )
 """Modules of `xport.convert.operators`, imported when the first operator is looked up."""
 

@@ -11,8 +11,8 @@ from xport.convert.lowering.interpreter import Context, dtype_name
 from xport.convert.lowering.registry import Tensor, op, refuse
 from xport.convert.operators.attention_core import (
     Scores,
-    allowed_bias,
     attend,
+    combined_bias,
     distances,
     join_heads,
     split_heads,
@@ -84,26 +84,24 @@ def _bias(
     """What is added to the scores, and whether it may mask a whole row."""
     q_length, k_length = xp.shape(q)[2], xp.shape(k)[2]
     right, left = windows
-    terms = []
+    allowed, added = [], None
     if mask is not None:
         mask = _widened(xp, mask, k_length) if version >= 24 else mask
-        terms.append(allowed_bias(xp, mask, q) if xp.dtype(mask) == "bool" else mask)
+        if xp.dtype(mask) == "bool":
+            allowed.append(mask)
+        else:
+            added = mask
     if right >= 0 or left >= 0:
         offset = past if lengths is None else xp.sub(lengths, xp.size_scalar(q_length))
         behind = distances(xp, q_length, k_length, offset)
         if right >= 0:
-            terms.append(allowed_bias(xp, xp.greater_equal(behind, xp.scalar(-right, behind)), q))
+            allowed.append(xp.greater_equal(behind, xp.scalar(-right, behind)))
         if left >= 0:
-            terms.append(allowed_bias(xp, xp.less_equal(behind, xp.scalar(left, behind)), q))
+            allowed.append(xp.less_equal(behind, xp.scalar(left, behind)))
     if lengths is not None:
         keys = xp.reshape(xp.iota(k_length), [1, 1, 1, k_length])
-        valid = xp.less(keys, xp.reshape(lengths, [xp.shape(lengths)[0], 1, 1, 1]))
-        terms.append(allowed_bias(xp, valid, q))
-    if not terms:
-        return None, False
-    bias = terms[0]
-    for term in terms[1:]:
-        bias = xp.add(bias, term)
+        allowed.append(xp.less(keys, xp.reshape(lengths, [xp.shape(lengths)[0], 1, 1, 1])))
+    bias = combined_bias(xp, allowed, added, q)
     # A causal frontier alone leaves every query its own key, or at least the first one.
     return bias, mask is not None or lengths is not None or left >= 0
 

@@ -62,13 +62,22 @@ def attend(xp: Any, q: Any, k: Any, v: Any, scores: Scores) -> tuple[Any, Any]:
     root = xp.scalar(math.sqrt(scale), q)
     product = xp.matmul(xp.mul(q, root), xp.transpose(xp.mul(k, root), [0, 1, 3, 2]))
     capped = soft_cap(xp, product, scores.softcap)
-    biased = capped if scores.bias is None else xp.add(capped, scores.bias)
+    biased = capped if scores.bias is None else _biased(xp, capped, scores.bias, exact=scores.output == BIASED)
     wide = biased if scores.precision in (None, dtype) else xp.cast(biased, scores.precision)
     weights = _softmax_by_steps(xp, wide) if half and scores.precision in (None, dtype) else xp.softmax(wide, 3)
     weights = weights if masked is None else xp.where(masked, xp.scalar(0, weights), weights)
     weights = weights if scores.precision in (None, dtype) else xp.cast(weights, dtype)
     stages = {RAW: product, CAPPED: capped, BIASED: biased, PROBABILITIES: weights}
     return xp.matmul(weights, v), None if scores.output is None else stages[scores.output]
+
+
+def _biased(xp: Any, x: Any, bias: Any, *, exact: bool) -> Any:
+    """Scores with the bias; where they are an output, infinities are kept from TFLite's finite addition."""
+    total = xp.add(x, bias)
+    if not (exact and xp.flavor == "tflite"):
+        return total
+    lowest = xp.scalar(float("-inf"), bias)
+    return xp.where(xp.equal(bias, lowest), xp.scalar(float("-inf"), total), total)
 
 
 def _softmax_by_steps(xp: Any, x: Any) -> Any:
@@ -144,6 +153,15 @@ def distances(xp: Any, q_length: Any, k_length: Any, offset: Any) -> Any:
     return xp.sub(xp.add(queries, offset), keys)
 
 
-def allowed_bias(xp: Any, allowed: Any, like: Any) -> Any:
-    """Zero where allowed, minus infinity elsewhere."""
-    return xp.where(allowed, xp.scalar(0, like), xp.scalar(float("-inf"), like))
+def combined_bias(xp: Any, allowed: list[Any], added: Any, like: Any) -> Any:
+    """What is added to scores: a float mask where all conditions allow it, minus infinity elsewhere; None for neither.
+
+    The infinity is chosen, not added: TFLite's addition stops at the largest finite number.
+    """
+    if not allowed:
+        return added
+    together = allowed[0]
+    for condition in allowed[1:]:
+        together = xp.logical_and(together, condition)
+    within = xp.scalar(0, like) if added is None else added
+    return xp.where(together, within, xp.scalar(float("-inf"), like))

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from xport.convert.lowering.interpreter import Context, dtype_name
 from xport.convert.lowering.registry import RawValue, Tensor, op
+from xport.convert.lowering.values import Value
 
 
 @op("ConstantOfShape", since=9)
@@ -21,13 +22,30 @@ def constant_of_shape(xp: Any, shape: RawValue, *, value: np.ndarray | None = No
 
 
 @op("Range", since=11)
-def range_(xp: Any, start: Tensor, limit: Tensor, delta: Tensor, *, stash_type: int = 1) -> Any:
+def range_(xp: Any, start: RawValue, limit: RawValue, delta: RawValue, *, stash_type: int = 1, context: Context) -> Any:
     """``start + i * delta`` up to and without the limit; 16-bit floats are computed in float32."""
-    name = xp.dtype(start)
+    counted = _counted_range(xp, (start, limit, delta), context)
+    if counted is not None:
+        return counted
+    ends = [context.tensor(value) for value in (start, limit, delta)]
+    name = xp.dtype(ends[0])
     wide = {"float16": "float32", "bfloat16": "float32", "int16": "int64"}.get(name, name)
-    start, limit, delta = (xp.reshape(xp.cast(v, wide) if wide != name else v, []) for v in (start, limit, delta))
-    result = xp.arange(start, limit, delta)
+    result = xp.arange(*(xp.reshape(xp.cast(v, wide) if wide != name else v, []) for v in ends))
     return xp.cast(result, name) if wide != name else result
+
+
+def _counted_range(xp: Any, ends: tuple[Value, Value, Value], context: Context) -> Any | None:
+    """A range in steps of one over sizes: it keeps the size's name, and needs no arithmetic to count."""
+    start, limit, delta = ends
+    step = delta.static()
+    if step is None or step.dtype.kind not in "iu" or int(step.reshape(())) != 1:
+        return None
+    if start.static() is None or limit.vector is None:
+        return None
+    first, size = int(start.static().reshape(())), context.interpreter.as_sizes(limit)[0]  # type: ignore[union-attr]
+    if first:
+        return None
+    return xp.index_range(size, step.dtype.name)
 
 
 @op("EyeLike", since=9)

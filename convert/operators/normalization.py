@@ -9,10 +9,18 @@ import numpy as np
 
 from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
+from xport.convert.lowering.layout import Call
 from xport.convert.lowering.registry import Tensor, Weight, op, refuse
 
 
-@op("BatchNormalization", since=7, layout=layout.spatial)
+def _image_then_statistics(call: Call) -> None:
+    """The image is channels-last on its way in and out; the statistics are vectors."""
+    layout.spatial(call)
+    if call.perms[0] is not None:
+        call.out_perms = [call.perms[0], None, None, None, None]
+
+
+@op("BatchNormalization", since=7, layout=_image_then_statistics)
 def batch_normalization(
     xp: Any,
     x: Tensor,

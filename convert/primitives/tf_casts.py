@@ -10,7 +10,7 @@ import tensorflow as tf
 from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.narrow_types import FLOAT_CARRIERS, INTEGER_BITS, INTEGER_CARRIERS, FloatFormat
 from xport.convert.primitives.rounding import round_to_e8m0, round_to_format, wrap_to_bits
-from xport.convert.primitives.tf_core import TfCore
+from xport.convert.primitives.tf_string_casts import TfStringCasts
 from xport.convert.primitives.widening import Widening
 
 _SMALL = {"uint8": "int32", "int8": "int32", "uint16": "int32", "int16": "int32"}
@@ -38,7 +38,7 @@ _CASTABLE = {"int4", "uint4"}
 """Carried types that TensorFlow still converts, so that they may stand at a SavedModel's interface."""
 
 
-class TfCasts(Widening, TfCore):
+class TfCasts(Widening, TfStringCasts):
     """Conversions, carriers and widening; see `Widening`."""
 
     @property

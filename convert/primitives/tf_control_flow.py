@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
@@ -20,6 +21,10 @@ class TfControlFlow(TfShapes):
 
     explicit_captures = False
     """Whether a body must be handed the outer tensors it uses; TensorFlow finds them itself."""
+
+    def value_now(self, tensor: Any) -> np.ndarray | None:
+        """A tensor's content where it is known at once."""
+        return self.numpy(tensor) if hasattr(tensor, "numpy") else None
 
     def branch(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -18,6 +18,12 @@ from xport.convert.primitives.narrow_types import carry
 
 VARIABLE_BYTES = 1024
 """Known arrays of at least this size become Variables, which SavedModel stores without protobuf's 2 GB limit."""
+
+_MOVED = ("float32", "int32", "int64", "string")
+"""What TFLite's kernels that only move elements all take."""
+
+_MOVED_AS_BITS = {"float64": "int64", "uint64": "int64", "uint32": "int32"}
+_MOVED_WIDER = dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32") | {"float16": "float32"}
 
 
 class TfCore(Target):
@@ -127,9 +133,28 @@ class TfCore(Target):
 
     def transpose(self, tensor: Any, order: Sequence[int]) -> Any:
         sizes = self.shape(tensor)
-        result = tf.transpose(tensor, list(order))
+        result = self.move(lambda x: tf.transpose(x, list(order)), tensor, direct=("int8", "uint8", "bool"))
         self.name_dims(result, [sizes[axis] for axis in order])
         return result
+
+    def move(self, function: Callable[..., Any], *tensors: Any, direct: Sequence[str] = ()) -> Any:
+        """Run an operation that only moves elements, where need be in a type of the same content that TFLite moves.
+
+        Args:
+            function: The operation; gives one tensor or a list of them.
+            *tensors: Its operands, of one type.
+            direct: Types that TFLite's kernel takes besides `_MOVED`.
+        """
+        dtype = tensors[0].dtype
+        name = dtype.name
+        if self.flavor != "tflite" or tf.executing_eagerly() or name in _MOVED or name in direct:
+            return function(*tensors)
+        if name in _MOVED_AS_BITS:
+            there, back = tf.bitcast, _MOVED_AS_BITS[name]
+        else:
+            there, back = tf.cast, _MOVED_WIDER.get(name, name)
+        result = function(*[there(t, back) for t in tensors])
+        return [there(r, dtype) for r in result] if isinstance(result, list) else there(result, dtype)
 
     def stack(self, vector: HostVector) -> Any:
         dtype = tf.dtypes.as_dtype(vector.dtype)

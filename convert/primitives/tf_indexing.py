@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.values import scalar_of
 from xport.convert.primitives.tf_shapes import TfShapes, is_number
 
@@ -22,6 +23,9 @@ _SEGMENTS = {
     "max": tf.math.unsorted_segment_max,
     "min": tf.math.unsorted_segment_min,
 }
+
+_GATHERED = ("bool", "int8", "uint8", "int16")
+"""What TFLite's Gather and GatherNd take besides the usual types."""
 
 
 class TfIndexing(TfShapes):
@@ -39,7 +43,7 @@ class TfIndexing(TfShapes):
             negative = indices.dtype.min < 0
         if negative:
             indices = self.wrap(indices, sizes[axis])
-        result = tf.gather(data, indices, axis=axis)
+        result = self.pick(data, indices, axis)
         if indices.shape.rank is not None:
             self.name_dims(result, [*sizes[:axis], *self.shape(indices), *sizes[axis + 1 :]])
         return result
@@ -50,15 +54,19 @@ class TfIndexing(TfShapes):
 
     def take_slices(self, data: Any, indices: Any, axis: int) -> Any:
         """Slices of ``data`` along an axis by a vector of indices that are not negative."""
-        return tf.gather(data, indices, axis=axis)
+        return self.pick(data, indices, axis)
+
+    def pick(self, data: Any, indices: Any, axis: int = 0, batch_dims: int = 0) -> Any:
+        """TensorFlow's gather, in a type that the target gathers."""
+        return self.move(lambda x: tf.gather(x, indices, axis=axis, batch_dims=batch_dims), data, direct=_GATHERED)
 
     def take_rows(self, data: Any, indices: Any) -> Any:
         """For each row of axis 0, slices along axis 1 by that row's own indices, none negative."""
-        return tf.gather(data, indices, axis=1, batch_dims=1)
+        return self.pick(data, indices, 1, 1)
 
     def gather_elements(self, data: Any, indices: Any, axis: int) -> Any:
         """One element a place: along ``axis`` at the index, along other axes at the place itself."""
-        flat = tf.gather(tf.reshape(data, [-1]), self._flat_places(data, indices, axis))
+        flat = self.pick(tf.reshape(data, [-1]), self._flat_places(data, indices, axis))
         self.name_dims(flat, self.shape(indices))
         return flat
 
@@ -79,9 +87,11 @@ class TfIndexing(TfShapes):
 
     def gather_nd(self, data: Any, indices: Any, batch_dims: int) -> Any:
         """Slices of ``data`` at index tuples, which the last axis of ``indices`` holds."""
-        result = tf.gather_nd(data, self._wrapped_tuples(data, indices, batch_dims), batch_dims=batch_dims)
-        depth = indices.shape[-1]
+        tuples = self._wrapped_tuples(data, indices, batch_dims)
+        result = self.move(lambda x: tf.gather_nd(x, tuples, batch_dims=batch_dims), data, direct=_GATHERED)
+        depth = tuples.shape[-1]
         if depth is not None:
+            indices = tuples
             self.name_dims(result, [*self.shape(indices)[:-1], *self.shape(data)[batch_dims + depth :]])
         return result
 
@@ -104,7 +114,7 @@ class TfIndexing(TfShapes):
         """``data`` with slices replaced or combined at index tuples."""
         sizes = self.shape(data)
         depth = indices.shape[-1]
-        if reduction != "mul" and self.flavor != "tflite":
+        if reduction != "mul" and not self.builtins_only:
             result = self._native(data, self._wrapped_tuples(data, indices), updates, reduction)
             self.name_dims(result, sizes)
             return result
@@ -137,14 +147,16 @@ class TfIndexing(TfShapes):
         Data and updates together are reduced by the row they belong to, in order, so that the result is what a loop
         over the updates gives.
         """
-        if self.flavor != "tflite" and reduction != "mul":
+        if not self.builtins_only and reduction != "mul":
             return self._native(rows, places[:, None], updates, reduction)
         count, more = tf.shape(rows)[0], tf.shape(updates)[0]
         owner = tf.concat([tf.range(count), tf.cast(places, tf.int32)], 0)
-        source = tf.concat([rows, updates], 0)
+        source = self.concat([rows, updates], 0)
         if reduction == "none":
             winner = tf.math.unsorted_segment_max(tf.range(count + more), owner, count)
-            return tf.gather(source, winner)
+            return self.pick(source, winner)
+        if self.builtins_only and source.dtype in (tf.int64, tf.uint64, tf.uint32, tf.float64):
+            raise refuse(f"reduction {reduction!r} of {source.dtype.name}", "TensorFlow Lite combines only 32-bit types")
         wide = self.segment_dtype(source.dtype)
         if wide == source.dtype:
             return _SEGMENTS[reduction](source, owner, count)
@@ -165,21 +177,23 @@ class TfIndexing(TfShapes):
         if circular:
             place = tf.math.floormod(place, tf.cast(scalar_of(length), tf.int64))
         written = (place >= 0) & (place < tf.cast(scalar_of(count), tf.int64))
-        new = tf.gather(update, tf.where(written, place, 0), axis=1, batch_dims=1)
+        new = self.pick(update, tf.where(written, place, 0), 1, 1)
         mask = tf.reshape(written, tf.concat([tf.shape(written), [1] * (cache.shape.rank - 2)], 0))
-        return tf.where(mask, new, cache)
+        return self.where(mask, new, cache)
 
     def nonzero(self, x: Any) -> Any:
         """Index tuples of the elements that are not zero, one a row."""
-        return tf.where(x if x.dtype == tf.bool else tf.not_equal(x, tf.zeros((), x.dtype)))
+        return tf.where(x if x.dtype == tf.bool else self.not_equal(x, tf.zeros((), x.dtype)))
 
     def compress(self, x: Any, condition: Any, axis: int) -> Any:
         """Slices along an axis where a vector, which may be shorter, is true."""
-        return tf.gather(x, tf.where(condition)[:, 0], axis=axis)
+        return self.pick(x, tf.where(condition)[:, 0], axis)
 
     def reverse_sequences(self, x: Any, lengths: Any, batch_axis: int, time_axis: int) -> Any:
         """Reverse the first elements along time, a number of them for each batch element."""
-        return tf.reverse_sequence(x, lengths, seq_axis=time_axis, batch_axis=batch_axis)
+        return self.move(
+            lambda x: tf.reverse_sequence(x, lengths, seq_axis=time_axis, batch_axis=batch_axis), x, direct=()
+        )
 
     def diagonal(self, x: Any, first: int, second: int) -> Any:
         """The elements whose indices along two axes are equal, as one axis in the place of the first."""
@@ -188,6 +202,6 @@ class TfIndexing(TfShapes):
         order = [first, second, *[i for i in range(len(sizes)) if i not in (first, second)]]
         rows = self.transpose(x, order)
         flat = self.reshape(rows, [-1, *[sizes[i] for i in order[2:]]])
-        picked = tf.gather(flat, self.index_range(size, "int32") * tf.cast(scalar_of(size + 1), tf.int32), axis=0)
+        picked = self.pick(flat, self.index_range(size, "int32") * tf.cast(scalar_of(size + 1), tf.int32))
         self.name_dims(picked, [size, *[sizes[i] for i in order[2:]]])
         return self.transpose(picked, [*range(1, first + 1), 0, *range(first + 1, len(sizes) - 1)])

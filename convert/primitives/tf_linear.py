@@ -36,7 +36,9 @@ class TfLinear(TfBitwise):
 
     def _product(self, a: Any, b: Any) -> Any:
         """A batch of matrix products; TFLite multiplies floats only, so that integers are summed as such."""
-        if self.flavor != "tflite" or a.dtype.is_floating:
+        if self.builtins_only and a.dtype == tf.float64:
+            raise refuse("a matrix product of float64", "TensorFlow Lite multiplies no such type")
+        if not self.builtins_only or a.dtype.is_floating:
             return tf.matmul(a, b)
         return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
 
@@ -66,7 +68,7 @@ class TfLinear(TfBitwise):
 
     def determinant(self, x: Any) -> Any:
         """The determinants of square matrices."""
-        if self.flavor != "tflite":
+        if not self.builtins_only:
             wide = tf.float32 if x.dtype in (tf.float16, tf.bfloat16) else x.dtype
             return tf.cast(tf.linalg.det(tf.cast(x, wide)), x.dtype)
         if x.shape[-1] is None or x.dtype != tf.float32:

@@ -7,7 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.tf_linear import TfLinear
+
+_EMPTY = {tf.reduce_max: -float("inf"), tf.reduce_min: float("inf")}
+"""The extreme of no elements."""
 
 
 class TfReduction(TfLinear):
@@ -39,28 +43,47 @@ class TfReduction(TfLinear):
 
     def reduce_log_sum_exp(self, x: Any, axes: Any, keepdims: bool) -> Any:
         """The logarithm of the sum of exponentials, safe from overflow."""
-        peak = tf.reduce_max(x, axes, keepdims=True)
+        if isinstance(axes, list) and not axes:
+            return x
+        peak = self.reduce_max(x, axes, True)
         # An infinite peak would make infinity minus infinity of its own place.
         finite = tf.where(tf.abs(peak) < float("inf"), peak, tf.zeros_like(peak))
-        total = tf.reduce_sum(tf.exp(x - finite), axes, keepdims)
+        total = self.reduce_sum(tf.exp(x - finite), axes, keepdims)
         return tf.math.log(total) + (finite if keepdims else tf.reshape(finite, tf.shape(total)))
 
     def _reduced(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool) -> Any:
-        """Reduce in a type in which the target computes the reduction exactly as wide as needed."""
+        """Reduce in a type that the target reduces exactly."""
         if isinstance(axes, list) and not axes:
             return x
-        wide = self.reduction_dtype(x.dtype)
-        if wide == x.dtype:
+        if x.dtype == tf.bool:
             return reduce(x, axes, keepdims)
-        return tf.cast(reduce(tf.cast(x, wide), axes, keepdims), x.dtype)
+        wide = self.reduction_dtype(x.dtype)
+        if wide != x.dtype:
+            return self.recast(self._reduced(reduce, self.recast(x, wide.name), axes, keepdims), x.dtype.name)
+        result = reduce(x, axes, keepdims)
+        if self.builtins_only and x.dtype.is_floating and reduce in _EMPTY:
+            return self._or_empty(result, x, axes, _EMPTY[reduce])
+        return result
+
+    def _or_empty(self, result: Any, x: Any, axes: Any, value: float) -> Any:
+        """The result, or the extreme of nothing where nothing was reduced; TFLite gives the largest finite number."""
+        if isinstance(axes, list):
+            counts = [x.shape[a] for a in axes]
+            if all(counts):
+                return result
+        return tf.where(tf.equal(tf.size(x), 0), tf.constant(value, x.dtype), result)
 
     def reduction_dtype(self, dtype: Any) -> Any:
-        """The type to reduce in: float32 for 16-bit floats; in TFLite int32 for what it takes as quantized."""
+        """The type to reduce in: float32 for 16-bit floats; in TFLite the types that its kernels reduce."""
         if dtype in (tf.float16, tf.bfloat16):
             return tf.float32
-        if self.flavor == "tflite" and dtype in (tf.int8, tf.uint8, tf.int16, tf.uint16):
-            return tf.int32
-        return dtype
+        if not self.builtins_only:
+            return dtype
+        if dtype in (tf.float64, tf.uint64, tf.complex64, tf.complex128):
+            raise refuse(f"a reduction of {dtype.name}", "TensorFlow Lite reduces no such type")
+        if dtype == tf.uint32:
+            return tf.int64
+        return tf.int32 if dtype in (tf.int8, tf.uint8, tf.int16, tf.uint16) else dtype
 
     def reduce_at(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool, noop: bool) -> Any:
         """Reduce over axes that a tensor names; all of them, unless ``noop``, if it is empty.
@@ -96,7 +119,7 @@ class TfReduction(TfLinear):
         """Running products along an axis, a number or a scalar."""
         wide = self.reduction_dtype(x.dtype)
         x, dtype = tf.cast(x, wide), x.dtype
-        if self.flavor != "tflite":
+        if not self.builtins_only:
             return tf.cast(tf.math.cumprod(x, axis, exclusive, reverse), dtype)
         return tf.cast(self._cumprod_by_mask(x, axis, exclusive, reverse), dtype)
 

@@ -14,6 +14,9 @@ from xport.convert.primitives.tf_shapes import is_number
 _ARG_TYPES = (tf.float32, tf.int8, tf.uint8, tf.int32, tf.bool)
 """What TFLite's ArgMax takes."""
 
+_UNIQUE_AS = {"bool": "int32", "float16": "float32", "uint16": "int32", "uint32": "int64"}
+"""In what TFLite finds distinct elements of types that its Unique does not take."""
+
 
 class TfSelection(TfIndexing):
     """Top-k, argmax, unique, non-maximum suppression."""
@@ -22,7 +25,7 @@ class TfSelection(TfIndexing):
         """The extremes along the last axis in order; of equal ones the lower index comes first."""
         count = int(k) if is_number(k) else tf.cast(scalar_of(k), tf.int32)
         _, order = tf.math.top_k(self.sort_key(x, largest), count)
-        values = tf.gather(x, order, axis=-1, batch_dims=x.shape.rank - 1)
+        values = self.pick(x, order, -1, x.shape.rank - 1)
         sizes = [*self.shape(x)[:-1], int(k) if is_number(k) else None]
         self.name_dims(values, sizes)
         self.name_dims(order, sizes)
@@ -30,7 +33,7 @@ class TfSelection(TfIndexing):
 
     def sort_key(self, x: Any, largest: bool) -> Any:
         """A tensor whose descending order is the order wanted, of a type that can be sorted."""
-        lite = self.flavor == "tflite"
+        lite = self.builtins_only
         if x.dtype == tf.bool:
             x = tf.cast(x, tf.int32)
         elif x.dtype in (tf.float16, tf.bfloat16):
@@ -53,24 +56,28 @@ class TfSelection(TfIndexing):
             x = tf.cast(x, tf.float32)
         elif x.dtype in (tf.int8, tf.uint8, tf.int16, tf.uint16, tf.bool):
             x = tf.cast(x, tf.int32)
-        if self.flavor == "tflite" and x.dtype not in _ARG_TYPES:
+        if self.builtins_only and x.dtype not in _ARG_TYPES:
             extreme = (tf.reduce_max if largest else tf.reduce_min)(x, axis, keepdims=True)
             x, largest = tf.cast(tf.equal(x, extreme), tf.int32), True
         return (tf.argmax if largest else tf.argmin)(x, axis, output_type=tf.int64)
 
     def unique(self, x: Any, ordered: bool) -> tuple[Any, Any, Any, Any]:
         """Distinct elements of a vector with the first index, the inverse and the count of each."""
+        if self.builtins_only and x.dtype.name in _UNIQUE_AS:
+            x, dtype = tf.cast(x, _UNIQUE_AS[x.dtype.name]), x.dtype
+            values, *others = self.unique(x, ordered)
+            return tf.cast(values, dtype), *others
         values, inverse = tf.unique(x, out_idx=tf.int32)
         return self._ranked(values, inverse, ordered, None)
 
     def unique_rows(self, rows: Any, ordered: bool) -> tuple[Any, Any, Any, Any]:
         """Distinct rows of a matrix, ordered by their first column, then their second, and so on."""
-        if self.flavor == "tflite":
-            equal = tf.reduce_all(tf.equal(rows[:, None], rows[None]), 2)
+        if self.builtins_only:
+            equal = tf.reduce_all(self.equal(rows[:, None], rows[None]), 2)
             first = tf.argmax(tf.cast(equal, tf.int32), 1, output_type=tf.int32)
             _, inverse = tf.unique(first, out_idx=tf.int32)
             distinct, _ = tf.unique(first, out_idx=tf.int32)
-            values = tf.gather(rows, distinct)
+            values = self.pick(rows, distinct)
         else:
             values, inverse = tf.raw_ops.UniqueV2(x=rows, axis=[0], out_idx=tf.int32)
         return self._ranked(values, inverse, ordered, rows)
@@ -85,7 +92,7 @@ class TfSelection(TfIndexing):
                 raise refuse("sorted=1 on strings", "TensorFlow cannot sort strings")
             order = self._ascending(values) if rows is None else self._lexicographic(values)
             rank = tf.math.unsorted_segment_max(tf.range(count), order, count)
-            values, first, counts = (tf.gather(v, order) for v in (values, first, counts))
+            values, first, counts = (self.pick(v, order) for v in (values, first, counts))
             inverse = tf.gather(rank, inverse)
         return values, *(tf.cast(v, tf.int64) for v in (first, inverse, counts))
 
@@ -95,8 +102,8 @@ class TfSelection(TfIndexing):
 
     def _lexicographic(self, rows: Any) -> Any:
         """The order that sorts distinct rows by their first column, then the second…"""
-        if self.flavor == "tflite":
-            differs = tf.not_equal(rows[:, None], rows[None])
+        if self.builtins_only:
+            differs = self.not_equal(rows[:, None], rows[None])
             column = tf.argmax(tf.cast(differs, tf.int32), 2, output_type=tf.int32)
             key = self.sort_key(rows, True)
             row = tf.gather(key, column, axis=1, batch_dims=1)  # [i, j]: row i at the column where i and j differ
@@ -133,7 +140,7 @@ class TfSelection(TfIndexing):
         # The place of each box by falling score; of equal scores the lower index comes first.
         order = tf.math.top_k(scores, boxes)[1]
         rank = tf.math.top_k(-order, boxes)[1]
-        if self.flavor != "tflite":
+        if not self.builtins_only:
             return self._suppress_one_by_one(corners, tf.where(alive, boxes - rank, -1), limit, iou)
         return self._suppress_at_once(corners, alive, rank, limit, iou)
 
@@ -180,7 +187,7 @@ class TfSelection(TfIndexing):
             go_on,
             select,
             (tf.constant(0), alive, empty),
-            [tf.TensorShape([]), alive.shape, tf.TensorShape([rank.shape[0], rank.shape[1], None])],
+            (tf.TensorShape([]), alive.shape, tf.TensorShape([rank.shape[0], rank.shape[1], None])),
         )[2]
         places = tf.where(chosen >= 0)
         picked = tf.cast(tf.gather_nd(chosen, places), tf.int64)

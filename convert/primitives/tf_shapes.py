@@ -12,6 +12,9 @@ from xport.convert.lowering.values import Dim, scalar_of
 from xport.convert.primitives.tf_reduction import TfReduction
 
 INT32 = np.iinfo(np.int32)
+_CONCATENATED = ("int8", "uint8", "int16", "uint32", "bool")
+"""What TFLite's Concatenation, BroadcastTo, Fill and StridedSlice take besides the usual types."""
+
 STRIDED_SLICE_RANK = 5
 """TFLite's StridedSlice takes tensors up to this rank."""
 
@@ -23,7 +26,7 @@ class TfShapes(TfReduction):
         """Join tensors along an axis."""
         if len(tensors) == 1:
             return tensors[0]
-        result = tf.concat(tensors, axis)
+        result = self.move(lambda *x: tf.concat(x, axis), *tensors, direct=_CONCATENATED)
         if any(t.shape.rank is None for t in tensors):
             return result
         shapes = [self.shape(t) for t in tensors]
@@ -45,13 +48,14 @@ class TfShapes(TfReduction):
             target = tf.broadcast_dynamic_shape(self.stack_vector(own), self.stack_vector(wanted))
         else:
             target = self.sizes_tensor(dims)
-        result = tf.broadcast_to(x, target)
+        result = self.move(lambda x: tf.broadcast_to(x, target), x, direct=_CONCATENATED)
         self.name_dims(result, dims)
         return result
 
     def expand_to(self, x: Any, sizes: Any) -> Any:
         """Broadcast both ways, to sizes in a tensor of any length."""
-        return tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.cast(sizes, tf.int32)))
+        target = tf.broadcast_dynamic_shape(tf.shape(x), tf.cast(sizes, tf.int32))
+        return self.move(lambda x: tf.broadcast_to(x, target), x, direct=_CONCATENATED)
 
     def stack_vector(self, sizes: Sequence[Any]) -> Any:
         """Sizes as an int32 vector tensor."""
@@ -59,25 +63,26 @@ class TfShapes(TfReduction):
 
     def fill(self, sizes: Sequence[Any], value: np.ndarray) -> Any:
         """A tensor of one value."""
-        result = tf.fill(self.sizes_tensor(sizes), tf.constant(value))
+        result = self.move(lambda x: tf.fill(self.sizes_tensor(sizes), x), tf.constant(value), direct=_CONCATENATED)
         self.name_dims(result, list(sizes))
         return result
 
     def fill_to(self, sizes: Any, value: np.ndarray) -> Any:
         """A tensor of one value, of sizes in a tensor of any length."""
-        return tf.fill(tf.cast(sizes, tf.int32), tf.constant(value))
+        return self.move(lambda x: tf.fill(tf.cast(sizes, tf.int32), x), tf.constant(value), direct=_CONCATENATED)
 
     def tile(self, x: Any, repeats: Sequence[Any]) -> Any:
         """Repeat along every axis."""
         if all(is_number(r) and r == 1 for r in repeats):
             return x
-        result = tf.tile(x, self.sizes_tensor(repeats))
+        result = self.move(lambda x: tf.tile(x, self.sizes_tensor(repeats)), x, direct=("uint8", "bool"))
         self.name_dims(result, [s * r for s, r in zip(self.shape(x), repeats, strict=True)])
         return result
 
     def tile_to(self, x: Any, repeats: Any) -> Any:
         """Repeat along every axis, by counts in a tensor."""
-        return tf.tile(x, tf.ensure_shape(tf.cast(repeats, tf.int32), [x.shape.rank]))
+        repeats = self.with_length(tf.cast(repeats, tf.int32), x.shape.rank)
+        return self.move(lambda x: tf.tile(x, repeats), x, direct=("uint8", "bool"))
 
     def reshape_to(self, x: Any, shape: Any, allowzero: bool) -> Any:
         """Reshape to sizes in a tensor, where 0 copies a size unless ``allowzero`` and -1 is inferred."""
@@ -123,18 +128,22 @@ class TfShapes(TfReduction):
         if any(not is_number(p) or p for pair in grow for p in pair):
             rows = [self.stack_vector([Dim(1, ("?",), lambda p=p: p) if tf.is_tensor(p) else p for p in r]) for r in grow]
             dynamic = any(tf.is_tensor(p) for pair in grow for p in pair)
-            padded = tf.pad(x, tf.stack(rows) if dynamic else grow, constant_values=value)
+            filler = value if tf.is_tensor(value) else tf.constant(value, x.dtype)
+            amounts = tf.stack(rows) if dynamic else grow
+            padded = self.move(lambda x, v: tf.pad(x, amounts, constant_values=v), x, filler, direct=("bool",))
         if any(not is_number(p) or p < 0 for p in (*begins, *ends)):
             start = [scalar_of(_above(-b)) for b in begins]
             length = [scalar_of(s + b + e) for s, b, e in zip(sizes, begins, ends, strict=True)]
             static = all(is_number(i) for i in (*start, *length))
-            padded = tf.slice(padded, start if static else tf.stack(start), length if static else tf.stack(length))
+            window = (start, length) if static else (tf.stack(start), tf.stack(length))
+            padded = self.move(lambda x: tf.slice(x, *window), padded, direct=_CONCATENATED)
         self.name_dims(padded, [_padded_size(s, b, e) for s, b, e in zip(sizes, begins, ends, strict=True)])
         return padded
 
     def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any:
         """Mirror about the first and last elements; amounts are numbers, not negative."""
-        result = tf.pad(x, list(zip(begins, ends, strict=True)), mode="REFLECT")
+        amounts = list(zip(begins, ends, strict=True))
+        result = self.move(lambda x: tf.pad(x, amounts, mode="REFLECT"), x, direct=("int8", "uint8"))
         self.name_dims(result, [_padded_size(s, b, e) for s, b, e in zip(self.shape(x), begins, ends, strict=True)])
         return result
 
@@ -148,7 +157,7 @@ class TfShapes(TfReduction):
             keys[axis] = slice(*(_bound(b) for b in (start, end)), step)
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
-        result = x[tuple(keys)]
+        result = self.move(lambda x: x[tuple(keys)], x, direct=_CONCATENATED)
         self.name_dims(result, sizes)
         return result
 
@@ -176,7 +185,7 @@ class TfShapes(TfReduction):
             return tf.where(named, rows, otherwise)
 
         bounds = spread(_clipped(starts), 0), spread(_clipped(ends), INT32.max), spread(steps, 1)
-        result = tf.strided_slice(x, *bounds)
+        result = self.move(lambda x: tf.strided_slice(x, *bounds), x, direct=_CONCATENATED)
         result.set_shape([None] * rank)
         return result
 
@@ -184,7 +193,9 @@ class TfShapes(TfReduction):
         """Parts of given sizes along an axis."""
         if len(sizes) == 1:
             return [x]
-        parts = list(tf.split(x, self.sizes_tensor(sizes), axis))
+        if not all(is_number(s) for s in sizes):
+            return self._split_by_slices(x, sizes, axis)
+        parts = self.move(lambda x: list(tf.split(x, list(sizes), axis)), x, direct=("int8", "uint8", "int16"))
         whole = self.shape(x)
         for part, size in zip(parts, sizes, strict=True):
             self.name_dims(part, [*whole[:axis], size, *whole[axis + 1 :]])
@@ -192,7 +203,15 @@ class TfShapes(TfReduction):
 
     def split_at(self, x: Any, sizes: Any, axis: int, count: int) -> list[Any]:
         """Parts of sizes in a tensor along an axis."""
-        return list(tf.split(x, tf.ensure_shape(sizes, [count]), axis, num=count))
+        return self._split_by_slices(x, self.unstack(self.with_length(sizes, count), "split"), axis)
+
+    def _split_by_slices(self, x: Any, sizes: Sequence[Any], axis: int) -> list[Any]:
+        """Slices that follow each other; TFLite cannot split by sizes that only run time knows."""
+        parts, start = [], 0
+        for size in sizes:
+            parts.append(self.slice(x, [(axis, start, start + size, 1)]))
+            start = start + size
+        return parts
 
     def shape_tensor(self, x: Any) -> Any:
         """The sizes as an int64 vector."""
@@ -220,7 +239,7 @@ class TfShapes(TfReduction):
 
     def with_length(self, vector: Any, length: int) -> Any:
         """A vector whose length is now known."""
-        return tf.ensure_shape(vector, [length])
+        return vector if vector.shape[0] == length else tf.reshape(vector, [length])
 
     def spread_pads(self, pads: Any, axes: Any, rank: int) -> Any:
         """Pads of axes that a tensor names, as pads of all axes."""

@@ -6,7 +6,6 @@ from xport.convert.primitives.tf_attention import TfAttention
 from xport.convert.primitives.tf_control_flow import TfControlFlow
 from xport.convert.primitives.tf_quantization import TfQuantization
 from xport.convert.primitives.tf_recurrent import TfRecurrent
-from xport.convert.primitives.tf_resampling import TfResampling
 from xport.convert.primitives.tf_selection import TfSelection
 from xport.convert.primitives.tf_signal import TfSignal
 from xport.convert.primitives.tf_strings import TfStrings
@@ -18,7 +17,6 @@ class TensorflowTarget(
     TfRecurrent,
     TfControlFlow,
     TfAttention,
-    TfResampling,
     TfSignal,
     TfStrings,
 ):

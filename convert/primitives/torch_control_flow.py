@@ -89,6 +89,11 @@ class TorchControlFlow(TorchShapes):
             return size
         return torch.scalar_tensor(size, dtype=torch.int64, device=self.device)
 
+    def value_now(self, tensor: Any) -> np.ndarray | None:
+        """A tensor's content where this very run may depend on it: not while a graph is recorded for others."""
+        recorded = is_tracing() or torch.compiler.is_compiling() or torch.compiler.is_exporting()
+        return None if recorded else self.numpy(tensor)
+
     def _counter(self, i: int) -> Any:
         return torch.scalar_tensor(i, dtype=torch.int64, device=self.device)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,12 +95,15 @@ class TorchCore(Target):
             raise refuse(what, f"a vector is expected, found rank {tensor.dim()}")
         return [item.item() for item in tensor.reshape(-1)]
 
-    def eager(self) -> contextlib.AbstractContextManager[Any]:
-        stack = contextlib.ExitStack()
-        # Known values are computed for real even while torch.export traces with fake tensors.
-        stack.enter_context(_disable_current_modes())
-        stack.enter_context(torch.no_grad())
-        return stack
+    @contextlib.contextmanager
+    def eager(self) -> Iterator[None]:
+        # Known values are computed for real even while torch.export traces with fake tensors, weights among them.
+        weights, self.weights = self.weights, {}
+        try:
+            with _disable_current_modes(), torch.no_grad():
+                yield
+        finally:
+            self.weights = weights
 
 
 def to_torch(array: np.ndarray) -> Any:

@@ -6,7 +6,6 @@ from xport.convert.primitives.torch_attention import TorchAttention
 from xport.convert.primitives.torch_control_flow import TorchControlFlow
 from xport.convert.primitives.torch_quantization import TorchQuantization
 from xport.convert.primitives.torch_recurrent import TorchRecurrent
-from xport.convert.primitives.torch_resampling import TorchResampling
 from xport.convert.primitives.torch_selection import TorchSelection
 from xport.convert.primitives.torch_signal import TorchSignal
 
@@ -17,7 +16,6 @@ class TorchTarget(
     TorchRecurrent,
     TorchControlFlow,
     TorchAttention,
-    TorchResampling,
     TorchSignal,
 ):
     """Every primitive; each family has its own mixin."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -53,3 +54,13 @@ class TorchUnary(TorchCasts):
     def gelu(self, x: Any, approximate: str) -> Any:
         """GELU by erf (``none``) or by tanh."""
         return F.gelu(x, approximate=approximate)
+
+    def lookup(self, x: Any, keys: np.ndarray, values: np.ndarray, default: Any) -> Any:
+        """The value of the first key equal to each element, or a default; NaN is found by NaN."""
+        table = self.constant(keys).to(x.device)
+        hits = torch.eq(x[..., None], table)
+        if x.is_floating_point():
+            hits = torch.logical_or(hits, torch.logical_and(torch.isnan(x)[..., None], torch.isnan(table)))
+        numbers = self.constant(values).to(x.device)
+        found = numbers[torch.argmax(hits.to(torch.int32), -1)]
+        return torch.where(hits.any(-1), found, self.scalar(default, numbers))

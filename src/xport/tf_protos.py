@@ -4,7 +4,7 @@ They live in a private descriptor pool, so that they can never clash with Tensor
 Only the fields in use are declared; all others are skipped on reading. Enums are declared as integers,
 which is the same on the wire. Sources:
 tensorflow/core/framework/{tensor,tensor_shape,node_def,attr_value,function,graph,op_def}.proto,
-tensorflow/core/protobuf/{saved_model,meta_graph}.proto; names and numbers are theirs.
+tensorflow/core/protobuf/{saved_model,meta_graph,struct,saved_object_graph}.proto; names and numbers are theirs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ _FRAMEWORK = {
     "TensorInfo": "name string 1, dtype int32 2, tensor_shape TensorShapeProto 3",
     "SignatureDef": "inputs TensorInfo{} 1, outputs TensorInfo{} 2, method_name string 3",
     "MetaInfoDef": "tags string[] 4, tensorflow_version string 5",
-    "MetaGraphDef": "meta_info_def MetaInfoDef 1, graph_def GraphDef 2, signature_def SignatureDef{} 5",
+    # What the functions of a SavedModel take, in order (tensorflow/core/protobuf/{struct,saved_object_graph}.proto).
+    "TensorSpecProto": "name string 1, shape TensorShapeProto 2, dtype int32 3",
+    "StructuredValue": "tensor_spec_value TensorSpecProto 33, list_value Values 51, tuple_value Values 52",
+    "Values": "values StructuredValue[] 1",
+    "SavedConcreteFunction": "canonicalized_input_signature StructuredValue 3",
+    "SavedObjectGraph": "concrete_functions SavedConcreteFunction{} 2",
+    "MetaGraphDef": "meta_info_def MetaInfoDef 1, graph_def GraphDef 2, signature_def SignatureDef{} 5,"
+    "object_graph_def SavedObjectGraph 7",
     "SavedModel": "saved_model_schema_version int64 1, meta_graphs MetaGraphDef[] 2",
 }
 

@@ -21,7 +21,6 @@ def children(pid):
     return found
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see child processes")
 def is_running(pid):
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -29,6 +28,7 @@ def is_running(pid):
         return False
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see child processes")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_conversion_leaves_nothing(tiny, number, code):
     process = subprocess.Popen(

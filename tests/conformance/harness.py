@@ -164,12 +164,16 @@ def _savedmodel(case: Case) -> list[np.ndarray]:
 
     model = _prepared(case)
     function = OnnxFunction(model, signature_of(model))
-    result = function.concrete(*[tf.constant(_tf_array(x)) for x in case.inputs])
+    result = function.concrete(*[_tf_tensor(x) for x in case.inputs])
     return [np.asarray(result[key].numpy()) for key in function.output_keys]
 
 
-def _tf_array(array: np.ndarray) -> Any:
-    return array.tolist() if array.dtype.kind in "OSU" else array
+def _tf_tensor(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if array.dtype.kind in "OSU":
+        return tf.constant(array.tolist(), dtype=tf.string, shape=array.shape)
+    return tf.constant(array)
 
 
 def _tflite(case: Case) -> list[np.ndarray]:

@@ -76,7 +76,7 @@ class LiteRTRunner(BaseRunner):
             self._interpreter.set_tensor(self._inputs[name]["index"], array)
         self._interpreter.invoke()
         # get_tensor copies; two names may stand for one tensor.
-        return {name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()}
+        return {name: read(self._interpreter, details["index"]) for name, details in self._outputs.items()}
 
     def _allocate(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Plan the memory anew, only when a shape changes."""
@@ -91,6 +91,14 @@ class LiteRTRunner(BaseRunner):
     def close(self) -> None:
         """Free the interpreter."""
         self._interpreter = None
+
+
+def read(interpreter: Any, index: int) -> np.ndarray:
+    """An output's content; the interpreter itself refuses to give one that has no elements."""
+    details = next(d for d in interpreter.get_output_details() if d["index"] == index)
+    if 0 in details["shape"]:
+        return np.empty(details["shape"], details["dtype"])
+    return np.asarray(interpreter.get_tensor(index))
 
 
 def _ordered(details: Mapping[str, _Details], order: list[int]) -> dict[str, _Details]:

@@ -1,0 +1,179 @@
+"""TensorFlow's operators that work element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xport.convert.importing import elementwise as e
+from xport.convert.importing import shaping
+from xport.convert.importing.tensor import Tensor, constant
+from xport.convert.importing.tf_registry import TABLE, Call, Handler, op
+from xport.signature import numpy_dtype
+
+SAME = {
+    **{name: name for name in ("Abs", "Neg", "Exp", "Log", "Sqrt", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan")},
+    **{name: name for name in ("Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh", "Sigmoid", "Relu", "Softplus")},
+    **{name: name for name in ("Softsign", "Erf", "Ceil", "Floor", "Sign", "Reciprocal", "Elu", "Selu", "Round")},
+    "Inv": "Reciprocal",
+    "Rint": "Round",
+    "Invert": "BitwiseNot",
+    "Maximum": "Max",
+    "Minimum": "Min",
+    "BitwiseAnd": "BitwiseAnd",
+    "BitwiseOr": "BitwiseOr",
+    "BitwiseXor": "BitwiseXor",
+    "Pow": "Pow",
+    "TruncateDiv": "Div",
+    "AddV2": "Add",
+    "Add": "Add",
+    "Sub": "Sub",
+    "Mul": "Mul",
+    "RealDiv": "Div",
+}
+"""Operators with one of the same meaning in ONNX."""
+
+LOGICAL = {
+    "LogicalNot": "Not",
+    "LogicalAnd": "And",
+    "LogicalOr": "Or",
+    "Equal": "Equal",
+    "Less": "Less",
+    "LessEqual": "LessOrEqual",
+    "Greater": "Greater",
+    "GreaterEqual": "GreaterOrEqual",
+    "IsNan": "IsNaN",
+}
+"""The same, with boolean results."""
+
+UNCHANGED = ("Identity", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "CheckNumerics", "CheckNumericsV2")
+UNCHANGED += ("PlaceholderWithDefault", "DebugIdentityV2", "OptimizationBarrier")
+
+
+def _same(name: str) -> Handler:
+    def handler(c: Call) -> Tensor:
+        if name in ("Add", "Sub", "Mul", "Div") and len(c.inputs) == 2:
+            return e.arithmetic(c.w, name, *c.inputs)
+        return e.apply(c.w, name, c.inputs)
+
+    return handler
+
+
+def _logical(name: str) -> Handler:
+    return lambda c: e.apply(c.w, name, c.inputs, "bool")
+
+
+TABLE.update({name: _same(target) for name, target in SAME.items()})
+TABLE.update({name: _logical(target) for name, target in LOGICAL.items()})
+TABLE["Div"] = lambda c: (
+    e.floor_division(c.w, *c.inputs) if c.dtype.startswith(("int", "uint")) else e.apply(c.w, "Div", c.inputs)
+)
+TABLE["FloorDiv"] = lambda c: e.floor_division(c.w, *c.inputs)
+TABLE["FloorMod"] = lambda c: e.floor_modulo(c.w, *c.inputs)
+TABLE["TruncateMod"] = TABLE["Mod"] = lambda c: e.apply(c.w, "Mod", c.inputs, fmod=1)
+TABLE["Rsqrt"] = lambda c: e.rsqrt(c.w, c.x)
+TABLE["Square"] = lambda c: e.square(c.w, c.x)
+TABLE["SquaredDifference"] = lambda c: e.square(c.w, e.apply(c.w, "Sub", c.inputs))
+TABLE["AddN"] = TABLE["AccumulateNV2"] = lambda c: e.add_all(c.w, c.inputs)
+TABLE["Expm1"] = lambda c: e.expm1(c.w, c.x)
+TABLE["Log1p"] = lambda c: e.log1p(c.w, c.x)
+TABLE["Erfc"] = lambda c: e.apply(c.w, "Sub", [e.like(1, c.x), e.apply(c.w, "Erf", [c.x])])
+TABLE["Atan2"] = lambda c: e.atan2(c.w, *c.inputs)
+TABLE["Relu6"] = lambda c: e.clip(c.w, c.x, 0, 6)
+TABLE["LeakyRelu"] = lambda c: e.apply(c.w, "LeakyRelu", [c.x], alpha=float(c.attr("alpha", 0.2)))
+TABLE["SelectV2"] = lambda c: e.select(c.w, *c.inputs)
+TABLE["IdentityN"] = lambda c: c.inputs
+TABLE["ZerosLike"] = lambda c: _filled(c, 0)
+TABLE["OnesLike"] = lambda c: _filled(c, 1)
+TABLE.update({name: lambda c: c.x for name in UNCHANGED})
+
+
+def _filled(c: Call, value: int) -> Tensor:
+    return shaping.fill(c.w, shaping.shape_of(c.w, c.x), e.like(value, c.x))
+
+
+@op("Cast", "Bitcast")
+def _cast(c: Call) -> Tensor:
+    target = c.dtype
+    if c.op.type == "Bitcast":
+        if target != c.x.dtype:
+            raise c.refuse("ONNX cannot read the bits of a number as another type")
+        return c.x
+    return e.cast(c.w, c.x, target)
+
+
+@op("NotEqual")
+def _not_equal(c: Call) -> Tensor:
+    return e.apply(c.w, "Not", [e.apply(c.w, "Equal", c.inputs, "bool")])
+
+
+@op("IsInf", "IsFinite")
+def _finite(c: Call) -> Tensor:
+    infinite = e.apply(c.w, "IsInf", [c.x], "bool")
+    if c.op.type == "IsInf":
+        return infinite
+    return e.apply(c.w, "Not", [e.apply(c.w, "Or", [infinite, e.apply(c.w, "IsNaN", [c.x], "bool")])])
+
+
+@op("ClipByValue")
+def _clip(c: Call) -> Tensor:
+    return e.apply(c.w, "Min", [e.apply(c.w, "Max", [c.x, c.inputs[1]]), c.inputs[2]])
+
+
+@op("DivNoNan", "MulNoNan", "Xdivy", "Xlogy", "Xlog1py")
+def _no_nan(c: Call) -> Tensor:
+    a, b = c.inputs
+    zero = e.like(0, a)
+    if c.op.type in ("DivNoNan", "Xdivy"):
+        result = e.apply(c.w, "Div", [a, b])
+    elif c.op.type == "MulNoNan":
+        result = e.apply(c.w, "Mul", [a, b])
+    else:
+        inner = e.apply(c.w, "Log", [b]) if c.op.type == "Xlogy" else e.log1p(c.w, b)
+        result = e.apply(c.w, "Mul", [a, inner])
+    decides = b if c.op.type in ("DivNoNan", "MulNoNan") else a
+    return e.select(c.w, e.apply(c.w, "Equal", [decides, zero], "bool"), zero, result)
+
+
+@op("Select")
+def _select(c: Call) -> Tensor:
+    condition, yes, no = c.inputs
+    if condition.rank == 1 and (yes.rank or 0) > 1:
+        condition = shaping.unsqueeze(c.w, condition, list(range(1, yes.rank or 1)))
+    return e.select(c.w, condition, yes, no)
+
+
+@op("LeftShift", "RightShift")
+def _shift(c: Call) -> Tensor:
+    a, b = c.inputs
+    if a.dtype.startswith("u"):
+        return e.apply(c.w, "BitShift", [a, b], direction=c.op.type.removesuffix("Shift").upper())
+    if b.const is None:
+        raise c.refuse("ONNX shifts signed numbers only by a multiplication, whose factor must be known")
+    power = constant(np.left_shift(1, b.const.astype(np.int64)).astype(numpy_dtype(a.dtype)))
+    if c.op.type == "LeftShift":
+        return e.apply(c.w, "Mul", [a, power])
+    return e.floor_division(c.w, a, power)
+
+
+@op("BiasAdd", "BiasAddV1")
+def _bias(c: Call) -> Tensor:
+    x, bias = c.inputs
+    if c.attr("data_format", "NHWC") == "NCHW" and (x.rank or 0) > 2:
+        bias = shaping.unsqueeze(c.w, bias, list(range(1, (x.rank or 0) - 1)))
+    return e.apply(c.w, "Add", [x, bias])
+
+
+@op("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
+def _fake_quant(c: Call) -> Tensor:
+    if c.op.type.endswith("Args"):
+        low, high = float(c.attr("min")), float(c.attr("max"))
+    else:
+        low = float(shaping.static(c.inputs[1], "A quantization range"))
+        high = float(shaping.static(c.inputs[2], "A quantization range"))
+    if c.attr("num_bits", 8) != 8 or c.attr("narrow_range", False):
+        raise c.refuse("only 8 bits in full range are written as QuantizeLinear")
+    scale = np.float32((high - low) / 255)
+    zero = np.uint8(np.clip(np.floor(-low / scale + 0.5), 0, 255))
+    grid = [constant(scale), constant(zero)]
+    quantized = e.apply(c.w, "QuantizeLinear", [c.x, *grid], "uint8")
+    return e.apply(c.w, "DequantizeLinear", [quantized, *grid], "float32")

@@ -1,0 +1,70 @@
+"""The table of TensorFlow operators that xport reads, and what their handlers are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xport.convert.importing.tensor import Tensor
+from xport.convert.importing.writer import Writer
+from xport.errors import UnsupportedError
+
+Result = Tensor | Sequence[Tensor]
+
+
+@dataclass
+class Call:
+    """One operator of a TensorFlow graph.
+
+    Attributes:
+        w: The writer.
+        reader: The `xport.convert.importing.tf_graph.GraphReader` at work, for operators that call functions.
+        op: The ``tf.Operation``.
+        inputs: Its inputs.
+    """
+
+    w: Writer
+    reader: Any
+    op: Any
+    inputs: list[Tensor]
+
+    @property
+    def x(self) -> Tensor:
+        """The first input."""
+        return self.inputs[0]
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """An attribute; text as text, dtypes by name, function attributes as they are."""
+        if name not in self.op.node_def.attr:
+            return default
+        value = self.op.get_attr(name)
+        if isinstance(value, bytes):
+            return value.decode()
+        return value.name if type(value).__name__ == "DType" else value
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the first output."""
+        return str(self.op.outputs[0].dtype.base_dtype.name)
+
+    def refuse(self, why: str) -> UnsupportedError:
+        """The error for what ONNX cannot express exactly."""
+        return UnsupportedError(f"TensorFlow operator {self.op.type} ({self.op.name}): {why}.")
+
+
+Handler = Callable[[Call], Result]
+
+TABLE: dict[str, Handler] = {}
+"""Handler by TensorFlow's name of the operator."""
+
+
+def op(*names: str) -> Callable[[Handler], Handler]:
+    """Register a handler for operators."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            TABLE[name] = handler
+        return handler
+
+    return register
