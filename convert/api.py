@@ -15,6 +15,7 @@ from xport.convert import provenance
 from xport.convert.attempts import Attempts, Progress
 from xport.convert.gate import GateResult
 from xport.convert.planner import Route, available, plan
+from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging
 from xport.convert.workers import Workers
@@ -23,6 +24,14 @@ from xport.formats import Format
 from xport.signature import Signature, TensorSpec
 from xport.validate.inputs import check_user_inputs, load_user_inputs
 from xport.validate.verdicts import Tolerance
+
+_RECORDED = {
+    Format.ONNX: "xport.convert.onnx_signature:read_signature",
+    Format.SAVEDMODEL: "xport.convert.savedmodel_signature:read_signature",
+    Format.KERAS: "xport.convert.keras_loading:read_signature",
+    Format.TFLITE: "xport.convert.tflite_signature:read_signature",
+}
+"""What reads the interface of a format that records it."""
 
 
 def convert(
@@ -37,6 +46,7 @@ def convert(
     trust_pickle: bool = False,
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
+    signature: str | None = None,
     via: Sequence[str] = (),
     seed: int = 0,
     tolerance: Tolerance | tuple[float, float] | None = None,
@@ -63,6 +73,7 @@ def convert(
         trust_pickle: Allow code in the file to run.
         example_inputs: Example arrays or tensors for a live module, by name or in order.
         output_names: Names for the outputs, for sources that do not name them.
+        signature: Which signature of a SavedModel is meant; by default ``serving_default``, or the only one.
         via: Formats to go through, or steps to use.
         seed: For the inputs that are drawn.
         tolerance: Own limits, ``(rtol, atol)``, instead of the rounding floor.
@@ -93,6 +104,7 @@ def convert(
         inputs=inputs,
         example_inputs=example_inputs,
         output_names=output_names,
+        signature=signature,
     )
     routes = available(plan(opened.format, target, via=tuple(via)), verify=verify)
     destination = Path(output) if output is not None else default_output(opened, target)
@@ -101,17 +113,17 @@ def convert(
     tell = progress or (lambda _: None)
     with Staging(destination, overwrite=overwrite) as staging, Workers(verbose=verbose) as workers:
         tell(f"reading {opened.name}")
-        signature = read_signature(opened, workers)
+        interface = read_signature(opened, workers)
         attempts = Attempts(
             opened,
-            signature,
+            interface,
             staging,
             workers,
             tell,
             options=dict(options or {}),
             verify=verify,
             seed=seed,
-            user_inputs=_user_inputs(input_data, signature),
+            user_inputs=_user_inputs(input_data, interface),
             tolerance=limits,
         )
         return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed)
@@ -145,7 +157,7 @@ def _refuse_itself(source: Source, destination: Path) -> None:
 
 
 def read_signature(source: Source, workers: Workers) -> Signature:
-    """The signature of a source: read from an ONNX file, measured on a PyTorch model.
+    """The signature of a source: read from the file where it records one, measured on a PyTorch model.
 
     Args:
         source: The source.
@@ -157,8 +169,8 @@ def read_signature(source: Source, workers: Workers) -> Signature:
     Raises:
         UsageError: If the inputs are not known or do not fit.
     """
-    if source.format is Format.ONNX:
-        found: Signature = workers.call("onnxruntime", "xport.convert.onnx_signature:read_signature", source.path)
+    if source.format in _RECORDED:
+        found: Signature = workers.call(RUNTIME_OF[source.format], _RECORDED[source.format], *_question(source))
         return _with_user_shapes(found, source)
     if source.live:
         from xport.convert.torch_signature import derive_signature
@@ -168,14 +180,21 @@ def read_signature(source: Source, workers: Workers) -> Signature:
     return derived
 
 
+def _question(source: Source) -> tuple[Any, ...]:
+    """What the reader of a format's signature is asked with."""
+    if source.format is Format.KERAS:
+        return (source,)
+    return (source.path, source.signature_name) if source.format is Format.SAVEDMODEL else (source.path,)
+
+
 def _with_user_shapes(signature: Signature, source: Source) -> Signature:
-    """An ONNX signature with the shapes that the user gave in place of the file's."""
+    """A recorded signature with the shapes that the user gave in place of the file's."""
     given = {spec.name: spec for spec in source.inputs}
     unknown = set(given) - {spec.name for spec in signature.inputs}
     wrong = [s for s in signature.inputs if s.name in given and given[s.name].dtype != s.dtype]
     if unknown or wrong or source.output_names:
         listing = "The inputs are " + ", ".join(map(str, signature.inputs)) + "."
-        what = "--output-names cannot rename an ONNX file's outputs" if source.output_names else "--input does not fit"
+        what = "--output-names cannot rename a file's outputs" if source.output_names else "--input does not fit"
         raise UsageError(f"{what}: {source.name} records its own interface.", listing)
     return replace(signature, inputs=tuple(given.get(spec.name, spec) for spec in signature.inputs))
 
@@ -221,6 +240,7 @@ def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tupl
     if attempts.tolerance is not None:
         options["tolerance"] = dict(attempts.tolerance.__dict__)
     chosen = {"via": list(via), "arch": source.arch, "output_names": list(source.output_names)}
+    chosen["signature"] = source.signature_name
     options.update({key: value for key, value in chosen.items() if value})
     if attempts.tried:
         options["tried"] = attempts.tried

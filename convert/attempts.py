@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xport.convert.expectation import Expectation, expect
+from xport.convert.expectation import Expectation, expect, torch_family
 from xport.convert.gate import GateResult, prove
 from xport.convert.planner import Route
-from xport.convert.routes import RUNTIME_OF, Step
+from xport.convert.routes import HUB, RUNTIME_OF, Step
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging, is_full
 from xport.convert.workers import Workers
@@ -138,12 +138,24 @@ class Attempts:
         if self.expectation is None:
             self.progress("running the source")
             self.expectation = expect(
-                self.source, self.signature, self.workers, seed=self.seed, user_inputs=self.user_inputs
+                self.source,
+                self.signature,
+                self.workers,
+                seed=self.seed,
+                user_inputs=self.user_inputs,
+                hub=self._hub(route),
             )
         target = route.steps[-1].target
         self.progress(f"proving the {target.value}")
         worker = self.workers.get(candidate_framework(route))
         return prove(self.expectation, result, target, tolerance=self.tolerance, worker=worker)
+
+
+    def _hub(self, route: Route) -> Path | None:
+        """The source in ONNX, where a route went through it and nothing runs the source itself in float64."""
+        made = self._made.get(route.steps[:1])
+        wanted = route.steps[0].target is HUB and self.source.format is not HUB and not torch_family(self.source.format)
+        return made if wanted and isinstance(made, Path) else None
 
 
 def framework_of_step(step: Step) -> str:

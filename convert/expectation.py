@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from xport.convert.source import Source
+from xport.convert.routes import RUNTIME_OF
+from xport.convert.source import Source, open_source
 from xport.convert.workers import Workers
 from xport.errors import ConversionError, InputsError, MissingRuntimeError, XportError
 from xport.formats import Format
 from xport.signature import Signature
-from xport.validate.figures import rms, to_float64
-from xport.validate.inputs import Case, cases, check_user_inputs, integer_bounds, settings
+from xport.validate import bounds
+from xport.validate.floor import case_errors, epsilon, judge_floor
+from xport.validate.inputs import Case, cases, check_user_inputs, settings
 from xport.validate.meaning import Bounds
 from xport.validate.reference import reference64
 from xport.validate.runners import Runner, open_runner
 
 Tensors = dict[str, np.ndarray]
 
-_RANDOM_ABOVE = 1e-3
+_ROUNDS_ALIKE = 2.0
+"""How much worse than ONNX Runtime another runtime's own kernels may round: some approximate tanh or exp."""
 _REPEATS_WITHOUT_SYMBOLS = 3
 
 
@@ -61,6 +66,7 @@ def expect(
     *,
     seed: int = 0,
     user_inputs: Mapping[str, np.ndarray] | None = None,
+    hub: Path | None = None,
 ) -> Expectation:
     """Run the source on seeded inputs, and on the user's own.
 
@@ -70,6 +76,7 @@ def expect(
         workers: The processes to run it in.
         seed: The same seed draws the same inputs.
         user_inputs: Arrays by input name.
+        hub: The source in ONNX, for formats that cannot be run in float64 themselves.
 
     Returns:
         The cases with their outputs.
@@ -80,55 +87,51 @@ def expect(
         InputsError: If the source does not run on the user's inputs.
     """
     worker = workers.get(framework_of(source))
-    bounds = find_bounds(source, signature, workers)
+    ranges = find_bounds(source, signature, workers, hub)
     with open_runner(source, worker=worker) as runner:
-        drawn, outputs = _run_ladders(runner, source, signature, bounds, seed)
+        drawn, outputs = _run_ladders(runner, source, signature, ranges, seed)
         _refuse_random(runner, source, drawn[0], outputs[0])
         if user_inputs is not None:
             given = check_user_inputs(user_inputs, signature)
             drawn.append(Case("your inputs", signature.check(given), given))
             outputs.append(_run_user(runner, given))
-    reference, why = _run_wide(source, signature, workers, drawn)
+    if hub is None:
+        reference, why = _run_wide(source, signature, workers, drawn)
+    else:
+        reference, why = run_hub(hub, signature, workers, drawn, outputs)
     return Expectation(signature, tuple(drawn), tuple(outputs), tuple(reference), why)
 
 
 def framework_of(source: Source) -> str:
     """The framework whose worker runs a source."""
-    return "onnxruntime" if source.format is Format.ONNX else "torch"
+    return RUNTIME_OF[source.format]
 
 
-def find_bounds(source: Source, signature: Signature, workers: Workers) -> dict[str, Bounds]:
+def find_bounds(source: Source, signature: Signature, workers: Workers, hub: Path | None = None) -> dict[str, Bounds]:
     """The range in which each integer input has a meaning, from the graph or by watching the model.
 
     Args:
         source: The source.
         signature: Its inputs and outputs.
         workers: The processes to look in.
+        hub: The source in ONNX, for formats whose graph nobody here can follow.
 
     Returns:
         Range by input name, for inputs where one was found.
     """
-    if not any(spec.dtype in ("int32", "int64") for spec in signature.inputs):
-        return {}
-    if source.format is Format.ONNX and source.path is not None:
-        return integer_bounds(source.path)
-    if source.live:
-        from xport.validate.torch_bounds import table_bounds
-
-        return table_bounds(source, signature)
-    found: dict[str, Bounds] = workers.call("torch", "xport.validate.torch_bounds:table_bounds", source, signature)
-    return found
+    look = source if hub is None else open_source(hub)
+    return bounds.find_bounds(look, signature, partial(workers.call, "torch"))
 
 
 def _run_ladders(
-    runner: Runner, source: Source, signature: Signature, bounds: Mapping[str, Bounds], seed: int
+    runner: Runner, source: Source, signature: Signature, ranges: Mapping[str, Bounds], seed: int
 ) -> tuple[list[Case], list[Tensors]]:
     """Cases at the first ladder of sizes that the source runs on: its first two settings, the third if it can."""
     failures: list[XportError] = []
     for ladder in settings(signature):
         repeats = 1 if signature.symbols else _REPEATS_WITHOUT_SYMBOLS
         try:
-            drawn = cases(signature, seed=seed, sizes=ladder, bounds=bounds, repeats=repeats)
+            drawn = cases(signature, seed=seed, sizes=ladder, bounds=ranges, repeats=repeats)
             outputs: list[Tensors] = []
             for position, case in enumerate(drawn):
                 try:
@@ -152,16 +155,8 @@ def _run_ladders(
 
 def _refuse_random(runner: Runner, source: Source, case: Case, outputs: Tensors) -> None:
     """Run a case again: a model that draws random numbers cannot be compared with anything."""
-    again = runner.run(case.inputs)
-    for name, first in outputs.items():
-        second = again[name]
-        if first.dtype.kind in "OSUT":
-            continue
-        if first.shape == second.shape:
-            left, right = to_float64(first), to_float64(second)
-            finite = np.isfinite(left) & np.isfinite(right)
-            if rms(left[finite] - right[finite]) <= _RANDOM_ABOVE * rms(left[finite]):
-                continue
+    name = bounds.random_output(outputs, runner.run(case.inputs))
+    if name is not None:
         raise ConversionError(
             f"{source.name} is random by itself: output {name!r} differs between two runs on the same inputs.",
             "Turn off what draws random numbers (dropout, sampling), or add --no-verify.",
@@ -173,6 +168,51 @@ def _run_user(runner: Runner, inputs: Tensors) -> Tensors:
         return runner.run(inputs)
     except XportError as error:
         raise InputsError(f"The source does not run on the inputs given: {error.message}", error.fix) from error
+
+
+def torch_family(file_format: Format) -> bool:
+    """Whether PyTorch runs a format."""
+    return RUNTIME_OF[file_format] == "torch"
+
+
+def run_hub(
+    hub: Path, signature: Signature, workers: Workers, drawn: Sequence[Case], outputs: Sequence[Tensors]
+) -> tuple[list[Tensors], str]:
+    """The float64 outputs of the ONNX form of a source; none and the reason if it may not be the same model.
+
+    The form in float64 has what the conversion to ONNX did to the model. So it is a reference only if the source is
+    as close to it as another runtime is: ONNX Runtime, which rounds the same form.
+    """
+    form = open_source(hub)
+    reference, why = _run_wide(form, signature, workers, drawn)
+    if not reference:
+        return reference, why
+    try:
+        with open_runner(form, worker=workers.get("onnxruntime")) as runner:
+            rounded = [runner.run(case.inputs) for case in drawn]
+    except XportError as error:
+        return [], f"ONNX Runtime does not run its ONNX form: {error.message[:200]}"
+    for output, verdict in trust(outputs, rounded, reference).items():
+        if verdict:
+            return [], f"{output}: {verdict}"
+    return reference, ""
+
+
+def trust(outputs: Sequence[Tensors], rounded: Sequence[Tensors], reference: Sequence[Tensors]) -> dict[str, str]:
+    """By output, why a source is too far from a float64 result to be the same model; empty if it is not."""
+    found: dict[str, str] = {}
+    for name in outputs[0]:
+        if outputs[0][name].dtype.kind not in "fc" and outputs[0][name].dtype.name != "bfloat16":
+            continue
+        errors = [case_errors(r[name], o[name], w[name]) for o, r, w in zip(outputs, rounded, reference, strict=True)]
+        measured = [e for e in errors if e is not None]
+        if len(measured) < len(errors):
+            found[name] = "its ONNX form in float64 has another shape or is not finite"
+            continue
+        verdict = judge_floor(measured, epsilon(outputs[0][name].dtype))
+        far = verdict.ratio > _ROUNDS_ALIKE * verdict.limit
+        found[name] = f"the source is {verdict.ratio:.0f} times as far from its ONNX form as rounding is" if far else ""
+    return found
 
 
 def _run_wide(

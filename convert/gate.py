@@ -101,7 +101,8 @@ def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
     if target is Format.TORCHSCRIPT:
         return open_source(candidate, inputs=signature.inputs, output_names=names)
     if target is Format.EXPORTED:
-        return open_source(candidate, output_names=names)
+        odd = not all(spec.name.isidentifier() for spec in signature.inputs)  # the program had to rename these
+        return open_source(candidate, inputs=signature.inputs if odd else (), output_names=names)
     return open_source(candidate)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from xport.convert.onnx_to_module import to_module
 from xport.convert.source import Source
 from xport.convert.torch_export_program import dynamic_shapes
+from xport.convert.torch_flat import python_names
 from xport.convert.torch_probe import probe_inputs, settings
 from xport.convert.torch_quiet import conversion
 from xport.errors import ConversionError
@@ -51,13 +51,7 @@ def export(source: Source, signature: Signature) -> torch.export.ExportedProgram
 
 def identifiers(signature: Signature) -> tuple[TensorSpec, ...]:
     """The inputs under names that Python can use, unique, as close as possible to the model's own."""
-    names: list[str] = []
-    for spec in signature.inputs:
-        name = re.sub(r"\W", "_", spec.name)
-        name = name if name.isidentifier() else f"x_{name}"
-        while name in names:
-            name += "_"
-        names.append(name)
+    names = python_names([spec.name for spec in signature.inputs])
     return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, signature.inputs, strict=True))
 
 

@@ -56,6 +56,11 @@ STEPS: tuple[Step, ...] = (
     Step(Format.TORCHSCRIPT, Format.ONNX, "torch_to_onnx_legacy", _TORCH, 1, "PyTorch's older exporter"),
     Step(Format.TORCHSCRIPT, Format.ONNX, "torch_to_onnx", _TORCH, 5),
     Step(Format.TORCHSCRIPT, Format.EXPORTED, "torch_to_exported", ("torch",)),
+    Step(Format.SAVEDMODEL, Format.ONNX, "savedmodel_to_onnx", _TENSORFLOW),
+    Step(Format.SAVEDMODEL, Format.ONNX, "savedmodel_to_onnx_tf2onnx", ("tensorflow", "tf2onnx"), 5, "tf2onnx"),
+    Step(Format.KERAS, Format.ONNX, "keras_to_onnx", _TENSORFLOW),
+    Step(Format.KERAS, Format.SAVEDMODEL, "keras_to_savedmodel", _TENSORFLOW),
+    Step(Format.TFLITE, Format.ONNX, "tflite_to_onnx", ("ai_edge_litert",)),
     Step(Format.ONNX, Format.ONNX, "onnx_to_onnx", (), 1, "a checked copy"),
     Step(Format.ONNX, Format.SAVEDMODEL, "onnx_to_savedmodel", _TENSORFLOW),
     Step(Format.ONNX, Format.TFLITE, "onnx_to_tflite", _TENSORFLOW),
@@ -81,6 +86,7 @@ DISTRIBUTIONS = {
     "safetensors": ("safetensors", "torch"),
     "onnxruntime": ("onnxruntime", "cpu"),
     "tensorflow": ("tensorflow-cpu", "cpu"),
+    "tf2onnx": ("tf2onnx", "cpu"),
     "ai_edge_litert": ("ai-edge-litert", "cpu"),
 }
 """By import name, the distribution on PyPI and the extra of xport-ml that brings it."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import keyword
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,6 +48,18 @@ def argument_names(module: nn.Module) -> list[str]:
     return [p.name for p in forward_parameters(module) if p.kind in kinds]
 
 
+def python_names(names: Sequence[str]) -> list[str]:
+    """Names that Python can use for arguments: legal ones stay, others as close as possible, all unique."""
+    legal: list[str] = []
+    for name in names:
+        changed = re.sub(r"\W", "_", name)
+        changed = changed if changed.isidentifier() and not keyword.iskeyword(changed) else f"x_{changed}"
+        while changed in legal:
+            changed += "_"
+        legal.append(changed)
+    return legal
+
+
 def flat_module(module: nn.Module, signature: Signature, *, keep_structure: bool = False) -> nn.Module:
     """View a module through a signature.
 
@@ -63,7 +78,7 @@ def flat_module(module: nn.Module, signature: Signature, *, keep_structure: bool
     Raises:
         UsageError: If a scripted module's arguments are in another order than the signature's inputs.
     """
-    names = [spec.name for spec in signature.inputs]
+    names = python_names([spec.name for spec in signature.inputs])
     if isinstance(module, torch.jit.ScriptModule):
         if argument_names(module)[: len(names)] != names:
             raise UsageError(

@@ -12,7 +12,7 @@ from torch import nn
 from xport import proof
 from xport.convert.source import Source
 from xport.convert.torch_exported import FlatProgram
-from xport.convert.torch_flat import argument_names, forward_parameters
+from xport.convert.torch_flat import argument_names, forward_parameters, python_names
 from xport.convert.torch_recorded import example_specs
 from xport.convert.torch_values import dtype_of, to_tensor
 from xport.errors import UsageError
@@ -133,7 +133,7 @@ def _required_names(module: nn.Module) -> list[str]:
 
 
 def _in_order(specs: Sequence[TensorSpec], module: nn.Module, what: str) -> tuple[TensorSpec, ...]:
-    by_name = {spec.name: spec for spec in specs}
+    by_name = dict(zip(python_names([spec.name for spec in specs]), specs, strict=True))
     known = argument_names(module)
     listing = f"forward takes {', '.join(known) or 'no named arguments'}."
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in forward_parameters(module))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from xport.convert.torch_flat import python_names
 from xport.convert.torch_values import to_tensor, torch_dtype
 from xport.signature import TensorSpec
 
@@ -111,4 +112,4 @@ def run(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
     """Call a module by name, without gradients and without its warnings."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return module(**inputs)
+        return module(**dict(zip(python_names(list(inputs)), inputs.values(), strict=True)))

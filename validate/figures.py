@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 _MANY_CLASSES = 100
+TOP_K = 5
+"""How many of the largest values a row `Figures.topk` compares."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Figures:
         sqnr_db: Signal to noise in decibels; infinite for equal arrays.
         smallest_tolerance: The smallest t with |difference| <= t * (RMS of the expected output + |expected|).
         top1: Share of rows whose largest value is in the same place; None if the output is not like classes.
+        topk: Share of rows whose `TOP_K` largest values are in the same places; None with fewer classes than that.
+        flips: Rows whose largest value is in another place.
+        flip_margin: How far apart the two places are in the expected row, at most over the flips; a small one is a
+            close call, a large one another decision.
+        nonfinite: Values that are NaN or infinite on either side; they are left out of the other figures.
         worst_index: Where the largest difference is.
         worst_expected: The value expected there.
         worst_actual: The value found there.
@@ -41,6 +48,10 @@ class Figures:
     sqnr_db: float = math.inf
     smallest_tolerance: float = 0.0
     top1: float | None = None
+    topk: float | None = None
+    flips: int = 0
+    flip_margin: float = 0.0
+    nonfinite: int = 0
     worst_index: tuple[int, ...] = ()
     worst_expected: float = 0.0
     worst_actual: float = 0.0
@@ -97,7 +108,7 @@ def measure(expected: np.ndarray, actual: np.ndarray) -> Figures:
     finite = np.isfinite(left) & np.isfinite(right)
     count = int(finite.sum())
     if not count:
-        return Figures()
+        return Figures(nonfinite=finite.size)
     left, right = np.where(finite, left, 0.0), np.where(finite, right, 0.0)
     with np.errstate(over="ignore"):
         difference = np.abs(left - right)
@@ -105,6 +116,7 @@ def measure(expected: np.ndarray, actual: np.ndarray) -> Figures:
     scale, error = rms(left[finite]), rms(difference[finite])
     larger = np.maximum(np.abs(left), np.abs(right))
     reach = np.abs(left) + scale
+    decisions = _decisions(left, right) if expected.dtype.kind != "c" else {}
     return Figures(
         count=count,
         max_abs=float(difference.max()),
@@ -113,7 +125,8 @@ def measure(expected: np.ndarray, actual: np.ndarray) -> Figures:
         cosine=_cosine(left[finite], right[finite]),
         sqnr_db=_decibels(scale, error),
         smallest_tolerance=float(np.max(_ratio(difference, reach))),
-        top1=_top1(left, right) if expected.dtype.kind != "c" else None,
+        nonfinite=finite.size - count,
+        **decisions,
         worst_index=tuple(int(i) for i in worst)[: expected.ndim],
         worst_expected=float(left[worst]),
         worst_actual=float(right[worst]),
@@ -141,10 +154,25 @@ def _cosine(left: np.ndarray, right: np.ndarray) -> float:
     return max(-1.0, min(1.0, cosine))
 
 
-def _top1(left: np.ndarray, right: np.ndarray) -> float | None:
-    """Share of rows with the same winner; a tie in the expected row is won by any of its winners."""
+def _decisions(left: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """Top-1 and top-k agreement of rows of classes; nothing if the output is not like classes.
+
+    A tie in the expected row is won by any of its winners.
+    """
     classes = left.shape[-1] if left.ndim else 0
     if not (left.ndim == 2 and classes >= 2) and not (left.ndim == 3 and classes >= _MANY_CLASSES):
-        return None
+        return {}
     chosen = np.take_along_axis(left, right.argmax(axis=-1, keepdims=True), axis=-1)
-    return float(np.mean(chosen[..., 0] == left.max(axis=-1)))
+    margins = left.max(axis=-1) - chosen[..., 0]
+    topk = None
+    if classes > TOP_K:
+        places = np.argpartition(right, -TOP_K, axis=-1)[..., -TOP_K:]
+        kept = np.take_along_axis(left, places, axis=-1).min(axis=-1)
+        needed = np.partition(left, -TOP_K, axis=-1)[..., -TOP_K]
+        topk = float(np.mean(kept >= needed))
+    return {
+        "top1": float(np.mean(margins == 0)),
+        "topk": topk,
+        "flips": int(np.sum(margins > 0)),
+        "flip_margin": float(margins.max()),
+    }

@@ -21,7 +21,7 @@ from xport.errors import InputsError
 from xport.signature import Signature, TensorSpec, numpy_dtype
 from xport.validate.meaning import Bounds, integer_bounds
 
-__all__ = ["EDGES", "Case", "cases", "integer_bounds", "load_user_inputs", "settings"]
+__all__ = ["EDGES", "Case", "batch_symbol", "cases", "integer_bounds", "load_user_inputs", "settings"]
 
 Sizes = dict[str, int]
 """A size for every symbol of a signature."""
@@ -77,7 +77,7 @@ def settings(signature: Signature) -> list[list[Sizes]]:
     """
     if not signature.symbols:
         return [[{}]]
-    batch = _batch_symbol(signature)
+    batch = batch_symbol(signature)
     spatial = _spatial_symbols(signature)
     ladders: list[list[Sizes]] = []
     # Symbols of different sizes tell more, but some models want two of them equal.
@@ -95,8 +95,15 @@ def settings(signature: Signature) -> list[list[Sizes]]:
     return ladders
 
 
-def _batch_symbol(signature: Signature) -> str | None:
-    """The symbol that leads most inputs; a symbol that is called batch wins."""
+def batch_symbol(signature: Signature) -> str | None:
+    """The symbol of the batch: one that is called so, otherwise the one that leads most inputs.
+
+    Args:
+        signature: What the model takes.
+
+    Returns:
+        Its name; None if no input leads with a symbol.
+    """
     for symbol in signature.symbols:
         if "batch" in symbol.lower():
             return symbol

@@ -194,7 +194,11 @@ def _structure(pair: _Pair) -> str:
         ("-Inf", np.isneginf(left), np.isneginf(right)),
     ):
         if not np.array_equal(a, b):
-            return f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} disagree."
+            first = tuple(int(i) for i in np.argwhere(a != b)[0])
+            where = f"the first at {list(first)}: {right[first]:.7g}, expected {left[first]:.7g}"
+            return (
+                f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} disagree, {where}."
+            )
     return ""
 
 

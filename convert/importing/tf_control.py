@@ -9,7 +9,7 @@ from typing import Any
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import nested, shaping
 from xport.convert.importing.tensor import Size, Tensor, constant
-from xport.convert.importing.tf_loops import Counting, body_argument, counting
+from xport.convert.importing.tf_loops import Counting, body_argument, constant_index, counting
 from xport.convert.importing.tf_registry import Call, op
 from xport.errors import UnsupportedError
 
@@ -216,14 +216,22 @@ class _Loop:
         held: TensorList = tensor.extra
         if held.slot != i or held.item is None:
             raise self.c.refuse("a list is changed otherwise than by adding an element in each turn")
-        if held.index is not None and body_argument(self.body, held.index) not in self.counters:
-            raise self.c.refuse("a list is not filled from its first element to its last")
-        return held.item
+        if held.index is None or body_argument(self.body, held.index) in self.counters or self._overwrites(held):
+            return held.item
+        raise self.c.refuse("a list is not filled from its first element to its last")
+
+    def _overwrites(self, held: TensorList) -> bool:
+        """Whether each turn writes the only element of a list, as a loop does that keeps the last result."""
+        count = None if held.count is None else held.count.const
+        return count is not None and int(count) == 1 and constant_index(held.index) == 0
 
     def _list(self, i: int, tensor: Tensor) -> Tensor:
         held: TensorList = self.c.inputs[i].extra
         if held.tensor is not None:
             raise self.c.refuse("a loop adds to a list that holds something")
+        if held.count is not None and held.count.const is not None and int(held.count.const) == 1:
+            last = shaping.gather(self.c.w, tensor, constant([-1], "int64"), 0)
+            return _list(TensorList(last, element=held.element))
         if held.count is not None and not (self.counting and self.counting.is_limit(held.count, self.c.inputs)):
             raise UnsupportedError(
                 f"TensorFlow operator {self.c.op.type} ({self.c.op.name}): it may end before its list is full."

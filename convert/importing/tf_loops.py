@@ -119,6 +119,12 @@ def _bound(condition: Any, tensor: Any, fixed: Sequence[bool]) -> int | Tensor |
     return place if place >= 0 and fixed[place] else None
 
 
+def constant_index(tensor: Any) -> int | None:
+    """The number that a tensor always is."""
+    op = source(tensor)
+    return int(_value(op)) if op.type == "Const" else None
+
+
 def _value(op: Any) -> np.ndarray:
     from tensorflow import make_ndarray
 

@@ -82,11 +82,10 @@ def col2im(
         if taps is None:
             taps, inside = place, within
         else:
-            taps = place[:, None, :, None] + taps[None, :, None, :]
-            inside = within[:, None, :, None] & inside[None, :, None, :]
-            shape = xp.shape(taps)
-            taps = xp.reshape(taps, [shape[0] * shape[1], shape[2] * shape[3]])
-            inside = xp.reshape(inside, [shape[0] * shape[1], shape[2] * shape[3]])
+            (tall, cols), (more, others) = xp.shape(place), xp.shape(taps)
+            outer, inner, joined = [tall, 1, cols, 1], [1, more, 1, others], [tall * more, cols * others]
+            taps = xp.reshape(xp.reshape(place, outer) + xp.reshape(taps, inner), joined)
+            inside = xp.reshape(xp.reshape(within, outer) & xp.reshape(inside, inner), joined)
         step = step * image_shape[i]
     where = xp.reshape(xp.where(inside, taps, taps * 0 + xp.size_scalar(total)), [-1])
     count = xp.product(block_shape)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
-from xport.convert.lowering.layout import Call
 from xport.convert.lowering.registry import Tensor, op, refuse
 
 
-def _scores(call: Call) -> None:
-    """Scores come channels-last, and so does an output of their shape; the loss has no channels."""
-    layout.spatial(call)
-    if call.perms[0] is not None:
-        call.out_perms = [None, call.perms[0]]
-
-
-@op("NegativeLogLikelihoodLoss", since=12, layout=_scores)
+@op("NegativeLogLikelihoodLoss", since=12)
 def negative_log_likelihood_loss(
     xp: Any,
     x: Tensor,
@@ -28,10 +19,16 @@ def negative_log_likelihood_loss(
     reduction: str = "mean",
 ) -> Any:
     """The negated score of each pixel's class, weighted by class and reduced."""
-    return _reduced(xp, x, target, weight, ignore_index, reduction)
+    return _reduced(xp, _as_rows(xp, x), target, weight, ignore_index, reduction)
 
 
-@op("SoftmaxCrossEntropyLoss", since=12, layout=_scores)
+def _as_rows(xp: Any, x: Any) -> Any:
+    """Scores (N, C, …) with one axis of pixels; targets with many axes could not transpose the others."""
+    batch, channels, *rest = xp.shape(x)
+    return xp.reshape(x, [batch, channels, xp.product(rest)])
+
+
+@op("SoftmaxCrossEntropyLoss", since=12)
 def softmax_cross_entropy_loss(
     xp: Any,
     scores: Tensor,
@@ -43,13 +40,14 @@ def softmax_cross_entropy_loss(
     context: Context,
 ) -> Any:
     """The negative log-likelihood of softmax over the channels; on request with the log-probabilities."""
-    logs = xp.log_softmax(xp.widened(scores), xp.image_axis(1, xp.rank(scores)))
-    logs = xp.cast(logs, xp.dtype(scores))
+    logs = xp.cast(xp.log_softmax(_as_rows(xp, xp.widened(scores)), 1), xp.dtype(scores))
     loss = _reduced(xp, logs, labels, weights, ignore_index, reduction)
-    return (loss, logs) if context.wants(1) else loss
+    return (loss, xp.reshape(logs, xp.shape(scores))) if context.wants(1) else loss
 
 
 def _reduced(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int | None, reduction: str) -> Any:
+    sizes = xp.shape(target)
+    target = xp.reshape(target, [sizes[0], xp.product(sizes[1:])])
     wide = xp.widened(x)
     loss = -xp.pick_class(wide, target)
     factor = None
@@ -67,7 +65,7 @@ def _reduced(xp: Any, x: Any, target: Any, weight: Any, ignore_index: int | None
         factor = xp.where(ignored, xp.scalar(0, loss), factor)
     axes = list(range(xp.rank(loss)))
     if reduction == "none":
-        return xp.cast(loss, xp.dtype(x))
+        return xp.cast(xp.reshape(loss, sizes), xp.dtype(x))
     if reduction == "sum":
         return xp.cast(xp.reduce_sum(loss, axes, False), xp.dtype(x))
     if reduction != "mean":

@@ -70,7 +70,8 @@ def _network(
         states = [None if s is None else xp.reshape(s, [n, xp.shape(s)[1], hidden]) for s in states]
     sizes = [len(reverse), xp.shape(x)[1], xp.shape(r)[2]]
     zero = np.zeros((), dtype=numpy_dtype(xp.dtype(x)))
-    states = [xp.fill(sizes, zero) if s is None else s for s in states]
+    # The types agree in ONNX; a module moved to double precision may still compute initial states in single.
+    states = [xp.fill(sizes, zero) if s is None else xp.cast(s, xp.dtype(x)) for s in states]
     known = None if lengths is None else lengths.static()
     if lengths is None or (known is not None and all(n == xp.shape(x)[0] for n in known.reshape(-1).tolist())):
         return Network(x, w, r, b, states, None, reverse)

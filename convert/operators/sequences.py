@@ -24,19 +24,21 @@ def elements(value: Value) -> list[Value]:
     return value.sequence
 
 
-def _position(xp: Any, context: Context, value: Value | None, size: int, default: int) -> int:
-    """A place in a sequence, negative ones from the end."""
-    if value is None:
-        return default
+def _known_place(xp: Any, context: Context, value: Value) -> int:
     known = value.static()
     if known is None:
         known = xp.value_now(context.tensor(value))
     if known is None:
         raise refuse("a position in a sequence", "it must be known while converting")
-    place = int(known.reshape(())[()])
+    return int(known.reshape(())[()])
+
+
+def _position(xp: Any, context: Context, value: Value | None, size: int, default: int) -> int:
+    """A place in a sequence, negative ones from the end."""
+    place = default if value is None else _known_place(xp, context, value)
     if not -size <= place < size:
         raise refuse(f"position {place}", f"the sequence has {size} places")
-    return place % size if size else 0
+    return place % size
 
 
 @op("SequenceConstruct")
@@ -75,10 +77,11 @@ def sequence_insert(
 ) -> Any:
     """A copy with one more member, by default at the end."""
     members = list(elements(sequence))
-    place = _position(xp, context, position, len(members) + 1, len(members))
-    known = None if position is None else position.static()
-    if known is not None and int(known.reshape(())[()]) < 0:
-        place -= 1  # negative places count from the end of the sequence before the insertion
+    count = len(members)
+    # One place more than there are members; negative ones count from the end before the insertion.
+    place = count if position is None else _known_place(xp, context, position)
+    if not -count <= place <= count:
+        raise refuse(f"position {place}", f"the sequence has {count} members")
     members.insert(place, tensor)
     return members
 

@@ -57,7 +57,7 @@ class TfNormalization(TfPooling):
         return tf.one_hot(best, self.stack_vector(self.shape(x))[axis], axis=axis, dtype=x.dtype)
 
     def pick_class(self, x: Any, target: Any) -> Any:
-        """Per pixel, the channel that ``target`` names; zero where there is no such channel."""
-        channels = tf.range(tf.shape(x)[-1], dtype=target.dtype)
-        chosen = tf.equal(tf.expand_dims(target, -1), channels)
-        return tf.reduce_sum(tf.where(chosen, x, tf.zeros((), x.dtype)), -1)
+        """From (N, C, P) the channel that ``target`` (N, P) names; zero where there is no such channel."""
+        channels = tf.range(tf.shape(x)[1], dtype=target.dtype)
+        chosen = tf.equal(tf.expand_dims(target, 1), channels[:, None])
+        return tf.reduce_sum(tf.where(chosen, x, tf.zeros((), x.dtype)), 1)

@@ -25,6 +25,8 @@ class TfSignal(TfResampling):
         """
         if self.flavor == "tflite":
             return self._fourier_by_matrix(x, axis, length, inverse, onesided)
+        kind = x.dtype
+        x = tf.cast(x, tf.float64)  # so that what ought to cancel does
         rank = x.shape.rank
         order = [*(i for i in range(rank) if i not in (axis, rank - 1)), axis, rank - 1]
         pairs = tf.transpose(x, order)
@@ -33,7 +35,7 @@ class TfSignal(TfResampling):
         size = [self.size_scalar(length)]
         if inverse and onesided:
             signal = tf.signal.irfft(_complex(pairs), size)
-            return tf.transpose(tf.cast(signal, x.dtype)[..., None], back)
+            return tf.transpose(tf.cast(signal, kind)[..., None], back)
         if onesided and x.shape[-1] == 1:
             spectrum = tf.signal.rfft(real, size)
         elif inverse:
@@ -41,7 +43,8 @@ class TfSignal(TfResampling):
         else:
             spectrum = tf.signal.fft(_complex(pairs))
             spectrum = spectrum[..., : size[0] // 2 + 1] if onesided else spectrum
-        return tf.transpose(tf.stack([tf.math.real(spectrum), tf.math.imag(spectrum)], -1), back)
+        pairs = tf.stack([tf.math.real(spectrum), tf.math.imag(spectrum)], -1)
+        return tf.transpose(tf.cast(pairs, kind), back)
 
     def _fourier_by_matrix(self, x: Any, axis: int, length: Any, inverse: bool, onesided: bool) -> Any:
         """The transform as its defining sum, since TFLite has no such kernel."""
@@ -58,12 +61,17 @@ class TfSignal(TfResampling):
             twice = tf.where(ends, tf.ones((), x.dtype), tf.constant(2, x.dtype))
             cosine, sine = cosine * twice, sine * twice
         real = x[..., :1]
-        first, second = self.mix_axis(real, cosine, axis), -self.mix_axis(real, sine, axis)
+        first, second = self._split_mix(real, cosine, axis), -self._split_mix(real, sine, axis)
         if x.shape[-1] == 2:
             imaginary = x[..., 1:]
-            first = first + self.mix_axis(imaginary, sine, axis)
-            second = second + self.mix_axis(imaginary, cosine, axis)
+            first = first + self._split_mix(imaginary, sine, axis)
+            second = second + self._split_mix(imaginary, cosine, axis)
         return first if inverse and onesided else tf.concat([first, second], -1)
+
+    def _split_mix(self, x: Any, matrix: Any, axis: int) -> Any:
+        """Multiply by a matrix in two parts, so that the products of the leading bits are exact."""
+        lead = tf.round(matrix * 4096) / 4096
+        return self.mix_axis(x, lead, axis) + self.mix_axis(x, matrix - lead, axis)
 
 
 def _complex(pairs: Any) -> Any:

@@ -49,7 +49,7 @@ class TorchNormalization(TorchPooling):
         return torch.zeros_like(x).scatter(axis, best, torch.ones_like(best, dtype=x.dtype))
 
     def pick_class(self, x: Any, target: Any) -> Any:
-        """Per pixel, the channel that ``target`` names; zero where there is no such channel."""
+        """From (N, C, P) the channel that ``target`` (N, P) names; zero where there is no such channel."""
         known = (target >= 0) & (target < x.shape[1])
         safe = torch.where(known, target, torch.zeros_like(target)).to(torch.int64)
         picked = torch.gather(x, 1, safe.unsqueeze(1)).squeeze(1)

@@ -22,12 +22,14 @@ class TorchSignal(TorchResampling):
             inverse: Whether to transform back.
             onesided: Whether the spectrum holds only its first half, the other being its mirror image.
         """
+        kind = x.dtype
+        x = x.to(torch.float64)  # so that what ought to cancel does
         signal = torch.complex(x[..., 0], x[..., 1]) if x.shape[-1] == 2 else x[..., 0]
         if inverse and onesided:
-            return torch.fft.irfft(signal, length, axis).unsqueeze(-1)
+            return torch.fft.irfft(signal, length, axis).unsqueeze(-1).to(kind)
         if onesided and not signal.is_complex():
             spectrum = torch.fft.rfft(signal, length, axis)
         else:
             spectrum = (torch.fft.ifft if inverse else torch.fft.fft)(signal, length, axis)
             spectrum = spectrum.narrow(axis, 0, length // 2 + 1) if onesided else spectrum
-        return torch.view_as_real(spectrum)
+        return torch.view_as_real(spectrum).to(kind)

@@ -6,7 +6,8 @@
         │   ├── UnreadableModelError  the file is missing, broken, or not a model
         │   ├── UntrustedCodeError    opening the file would run code that it carries
         │   ├── InputsError           tensors that do not fit the signature
-        │   └── DestinationError      the result cannot be written where it was asked for
+        │   ├── DestinationError      the result cannot be written where it was asked for
+        │   └── DeviceError           the device asked for is not there, or the runtime does not use it
         ├── MissingRuntimeError       a package that this work needs is not installed
         ├── ConversionError           a route was tried and broke
         │   └── UnsupportedError      operators or attributes that a target cannot express exactly
@@ -70,6 +71,10 @@ class DestinationError(UsageError):
     """The result cannot be written where it was asked for."""
 
 
+class DeviceError(UsageError):
+    """The device asked for is not there, or the runtime does not use it."""
+
+
 class MissingRuntimeError(XportError):
     """A package that this work needs is not installed."""
 
@@ -83,7 +88,14 @@ class UnsupportedError(ConversionError):
 
 
 class WorkerError(XportError):
-    """A child process crashed, hung or was killed."""
+    """A child process crashed, hung or was killed.
+
+    Attributes:
+        how: ``timeout``, ``killed`` (SIGKILL, as the system does when memory runs out) or ``crashed``; empty if the
+            process lives and the work itself raised.
+    """
+
+    how = ""
 
 
 class ParityError(XportError):

@@ -153,6 +153,7 @@ class Worker:
         code = self._process.wait()
         tail = "\n".join(self.log().splitlines()[-15:])
         self.close()
+        kind = "timeout" if timed_out else "killed" if code == -signal.SIGKILL else "crashed"
         if timed_out:
             how = "ran out of time and was stopped"
         elif code < 0:
@@ -161,7 +162,9 @@ class Worker:
         else:
             how = f"exited with code {code}"
         detail = f"\nIts last words:\n{tail}" if tail else ""
-        return WorkerError(f"The process that ran {function} {how}.{detail}", "Run again with -v for its output.")
+        error = WorkerError(f"The process that ran {function} {how}.{detail}", "Run again with -v for its output.")
+        error.how = kind
+        return error
 
 
 @contextlib.contextmanager

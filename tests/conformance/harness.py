@@ -181,14 +181,23 @@ def _tflite(case: Case) -> list[np.ndarray]:
 
     from xport.convert.onnx_to_savedmodel import OnnxFunction
     from xport.convert.onnx_to_tflite import flatbuffer
+    from xport.validate.runners.litert import read
 
     model = _prepared(case)
     function = OnnxFunction(model, signature_of(model), "tflite")
     interpreter = Interpreter(model_content=flatbuffer(function))
     runner = interpreter.get_signature_runner()
-    fed = dict(zip(function.input_names.values(), case.inputs, strict=True))
-    result = runner(**{k: v for k, v in fed.items() if k in runner.get_input_details()})
-    return [np.asarray(result[name]) for name in function.output_names.values()]
+    taken, given = runner.get_input_details(), runner.get_output_details()
+    del runner  # the interpreter allocates nothing while a runner holds it
+    fed = {n: x for n, x in zip(function.input_names.values(), case.inputs, strict=True) if n in taken}
+    for name, array in fed.items():
+        if tuple(taken[name]["shape"]) != array.shape:
+            interpreter.resize_tensor_input(taken[name]["index"], list(array.shape))
+    interpreter.allocate_tensors()
+    for name, array in fed.items():
+        interpreter.set_tensor(taken[name]["index"], array)
+    interpreter.invoke()
+    return [read(interpreter, given[name]["index"]) for name in function.output_names.values()]
 
 
 def _torch(case: Case) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -11,8 +12,21 @@ from typing import ClassVar, Self
 import numpy as np
 
 from xport.convert.source import Source
-from xport.errors import UnreadableModelError, UsageError, XportError
+from xport.errors import DeviceError, UnreadableModelError, UsageError, XportError
 from xport.signature import Signature
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model ran, as the runtime itself tells.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``; another word where it is neither.
+        evidence: What the runtime reported.
+    """
+
+    device: str
+    evidence: str
 
 
 class BaseRunner(ABC):
@@ -33,7 +47,7 @@ class BaseRunner(ABC):
 
     def __init__(self, source: Source, *, device: str, threads: int | None) -> None:
         if device not in self.devices:
-            raise UsageError(f"{self.runtime} does not run on {device} here.", "Use --device cpu.")
+            raise DeviceError(f"{self.runtime} does not run on {device} here.", "Use --device cpu.")
         self.source = source
         self.device = device
         self.threads = threads
@@ -65,6 +79,17 @@ class BaseRunner(ABC):
     def _call(self, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Run the model on checked inputs, in the signature's order."""
 
+    def placement(self, inputs: Mapping[str, np.ndarray]) -> Placement:
+        """Find out where the model runs; never taken from what was asked for.
+
+        Args:
+            inputs: Arrays by input name, to run the model on where that is needed.
+
+        Returns:
+            The device, with the evidence.
+        """
+        return Placement("cpu", f"{self.runtime} has no other device")
+
     @abstractmethod
     def close(self) -> None:
         """Free the model; safe to call twice."""
@@ -95,9 +120,9 @@ def brief(error: BaseException) -> str:
     return (text or type(error).__name__)[:400]
 
 
-def no_cuda(runtime: str) -> UsageError:
+def no_cuda(runtime: str) -> DeviceError:
     """The error for a machine, or a build of a runtime, without CUDA."""
-    return UsageError(
+    return DeviceError(
         f"{runtime} finds no CUDA device.",
         "Use --device cpu, or install the build for GPUs: pip install 'xport-ml[gpu]'",
     )

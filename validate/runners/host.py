@@ -30,6 +30,11 @@ def open_here(source: Source, *, device: str, threads: int | None) -> tuple[int,
     return number, runner.signature, ours
 
 
+def get_here(number: int) -> Runner:
+    """The runner with a number."""
+    return _runners[number]
+
+
 def run_here(number: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run the runner with a number."""
     return _runners[number].run(inputs)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from xport.errors import UnsupportedError
 from xport.formats import Format
 from xport.runtimes import require
 from xport.signature import Signature, TensorSpec, numpy_dtype
-from xport.validate.runners.base import BaseRunner, brief, no_cuda
+from xport.validate.runners.base import BaseRunner, Placement, brief, no_cuda
 from xport.validate.runners.interface import reconcile, shape_from
 
 _DTYPES = {"float": "float32", "double": "float64", "float8e4m3fn": "float8_e4m3fn"}
@@ -35,6 +37,8 @@ _BY_BITS = {
     "float8_e5m2": 19,
     "float8_e5m2fnuz": 20,
 }
+# Makes the session remember which provider got which node; runtimes before it ignore unknown entries.
+_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -62,6 +66,7 @@ class OnnxRuntimeRunner(BaseRunner):
         options.intra_op_num_threads = self.threads or 0
         options.use_deterministic_compute = True
         options.log_severity_level = 3
+        options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
         # TF32 keeps ten bits of a float32's 23: fine to use, but not to compare with.
         settings = {"use_tf32": "0"} if self.device == "cuda" else {}
         try:
@@ -111,6 +116,26 @@ class OnnxRuntimeRunner(BaseRunner):
 
     def _dtype_of(self, output: str) -> str:
         return next(spec.dtype for spec in self.signature.outputs if spec.name == output)
+
+    def placement(self, inputs: Mapping[str, np.ndarray]) -> Placement:
+        """The session's providers in use, and how many nodes each got; shape arithmetic on the CPU is no fallback."""
+        providers = self._session.get_providers()
+        device = next((name for name, provider in _PROVIDERS.items() if provider == providers[0]), providers[0])
+        counts = self._node_counts()
+        evidence = f"providers in use: {', '.join(providers)}"
+        if counts:
+            evidence += "; nodes: " + ", ".join(f"{name} {count}" for name, count in counts.most_common())
+            if providers[0] not in counts:
+                device = next((name for name, provider in _PROVIDERS.items() if provider in counts), "unknown")
+        return Placement(device, evidence)
+
+    def _node_counts(self) -> Counter[str]:
+        """Nodes by provider; empty where the runtime is too old to tell."""
+        tell = getattr(self._session, "get_provider_graph_assignment_info", None)
+        counts: Counter[str] = Counter()
+        for part in tell() if tell is not None else ():
+            counts[part.ep_name] += len(part.get_nodes())
+        return counts
 
     def close(self) -> None:
         """Free the session."""

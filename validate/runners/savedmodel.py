@@ -11,24 +11,26 @@ tensorflow/core/function/polymorphism/function_type.py, ``sanitize_arg_name``.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from xport.convert.savedmodel_signature import choose, read_signature
 from xport.convert.source import Source
 from xport.errors import UnreadableModelError, UnsupportedError
-from xport.formats import Format
 from xport.runtimes import require
-from xport.signature import Signature, TensorSpec
-from xport.tf_protos import DTYPE_OF_DATA_TYPE
-from xport.validate.runners.base import BaseRunner, no_cuda
-from xport.validate.runners.interface import reconcile, shape_from
+from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 
-_SERVING_DEFAULT = "serving_default"
+# "/job:localhost/replica:0/task:0/device:GPU:0"; its streams are listed beside it with more behind.
+_DEVICE = re.compile(r"device:(CPU|GPU):\d+$", re.IGNORECASE)
+_KINDS = {"cpu": "cpu", "gpu": "cuda"}
 
 
 class SavedModelRunner(BaseRunner):
-    """Runs the default signature of a SavedModel.
+    """Runs one signature of a SavedModel.
 
     TensorFlow sizes its thread pools when the first session of a process is made: ``threads`` is certain
     only in a process of the runner's own.
@@ -45,12 +47,8 @@ class SavedModelRunner(BaseRunner):
             # TF32 keeps ten bits of a float32's 23: fine to use, but not to compare with.
             tf.config.experimental.enable_tensor_float_32_execution(False)
         self._session, definition = self._open(tf)
-        # Protobuf maps have no order; the names' own is at least always the same.
-        specs = [
-            tuple(self._spec(key, table[key]) for key in sorted(table))
-            for table in (definition.inputs, definition.outputs)
-        ]
-        self.signature = reconcile(Signature(*specs), self.path, Format.SAVEDMODEL)
+        self._definition_used = definition
+        self.signature = read_signature(self.path, source.signature_name)
         self._function: Any = self._session.make_callable(
             [definition.outputs[spec.name].name for spec in self.signature.outputs],
             feed_list=[definition.inputs[spec.name].name for spec in self.signature.inputs],
@@ -71,33 +69,30 @@ class SavedModelRunner(BaseRunner):
                 meta = tf.compat.v1.saved_model.load(session, ["serve"], str(self.path))
         except (RuntimeError, OSError, ValueError, tf.errors.OpError) as error:
             raise self._unreadable(error) from error
-        return session, self._definition(meta.signature_def)
-
-    def _definition(self, definitions: Any) -> Any:
-        """The signature to run: the default one, or the only one."""
-        usable = {key: value for key, value in definitions.items() if not key.startswith("__saved_model")}
-        if _SERVING_DEFAULT in usable:
-            return usable[_SERVING_DEFAULT]
-        if len(usable) == 1:
-            return next(iter(usable.values()))
-        raise UnreadableModelError(
-            f"{self.path} has no signature {_SERVING_DEFAULT!r}; it has {sorted(usable) or 'none'}.",
-            "Save it with tf.saved_model.save(model, path, signatures={'serving_default': function}).",
-        )
-
-    def _spec(self, name: str, info: Any) -> TensorSpec:
-        if info.WhichOneof("encoding") != "name" or info.dtype not in DTYPE_OF_DATA_TYPE:
-            raise UnsupportedError(
-                f"{self.path}: {name!r} is not a plain tensor.", "Save the model with dense tensors only."
-            )
-        shape = None
-        if not info.tensor_shape.unknown_rank:
-            shape = shape_from(name, [dim.size for dim in info.tensor_shape.dim])
-        return TensorSpec(name, DTYPE_OF_DATA_TYPE[info.dtype], shape)
+        return session, meta.signature_def[choose(self.path, meta.signature_def, self.source.signature_name)]
 
     def _call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         values = self._function(*inputs.values())
         return dict(zip((spec.name for spec in self.signature.outputs), values, strict=True))
+
+    def placement(self, inputs: Mapping[str, np.ndarray]) -> Placement:
+        """The devices of the nodes of a traced run; shape arithmetic and strings on the CPU are no fallback."""
+        tf = require("tensorflow")
+        options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+        trace = tf.compat.v1.RunMetadata()
+        self._session.run(
+            [self._definition_used.outputs[spec.name].name for spec in self.signature.outputs],
+            {self._definition_used.inputs[name].name: array for name, array in inputs.items()},
+            options=options,
+            run_metadata=trace,
+        )
+        counts: Counter[str] = Counter()
+        for device in trace.step_stats.dev_stats:
+            found = _DEVICE.search(device.device)
+            if found is not None:
+                counts[_KINDS[found[1].lower()]] += len(device.node_stats)
+        device = "cuda" if counts["cuda"] else "cpu"
+        return Placement(device, "traced nodes: " + ", ".join(f"{k} {n}" for k, n in counts.most_common()))
 
     def close(self) -> None:
         """Free the session and its variables."""

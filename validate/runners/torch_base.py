@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from xport.convert.source import Source
 from xport.errors import UsageError, XportWarning
 from xport.runtimes import require
 from xport.signature import Signature
-from xport.validate.runners.base import BaseRunner, no_cuda
+from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 
 
 class TorchRunner(BaseRunner):
@@ -33,6 +34,7 @@ class TorchRunner(BaseRunner):
         module = load_module(source)
         self.signature = self._recorded(module) or self._derived(module)
         self._module: Any = self._placed(module)
+        self._output_devices: set[str] = set()
 
     def _recorded(self, module: Any) -> Signature | None:
         """The signature that the file carries, unless the user says otherwise or it is another model's."""
@@ -42,10 +44,10 @@ class TorchRunner(BaseRunner):
         recorded = proof.read_signature(source.path, source.format)
         if recorded is None:
             return None
-        from xport.convert.torch_flat import argument_names
+        from xport.convert.torch_flat import argument_names, python_names
 
         names = argument_names(module)
-        if {spec.name for spec in recorded.inputs} <= set(names):
+        if set(python_names([spec.name for spec in recorded.inputs])) <= set(names):
             return recorded
         warnings.warn(
             XportWarning(
@@ -74,6 +76,7 @@ class TorchRunner(BaseRunner):
         tensors = {name: to_tensor(array).to(self.device) for name, array in inputs.items()}
         with self._settings():
             outputs = flatten_outputs(run(self._module, tensors))
+        self._output_devices = {tensor.device.type for _, tensor in outputs}
         if len(outputs) != len(self.signature.outputs):
             raise UsageError(
                 f"The model returned {len(outputs)} tensors, expected {len(self.signature.outputs)}: "
@@ -95,6 +98,18 @@ class TorchRunner(BaseRunner):
         finally:
             if self.threads:
                 torch.set_num_threads(before)
+
+    def placement(self, inputs: Mapping[str, np.ndarray]) -> Placement:
+        """The devices of the module's tensors and of what it returns."""
+        self.run(inputs)
+        tensors = [*self._module.parameters(), *self._module.buffers()]
+        counts = Counter(tensor.device.type for tensor in tensors)
+        homes = set(counts) or self._output_devices
+        device = next(iter(homes)) if len(homes) == 1 and homes & self._output_devices else "mixed"
+        held = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "none"
+        return Placement(
+            device, f"parameters and buffers: {held}; outputs: {', '.join(sorted(self._output_devices)) or 'none'}"
+        )
 
     def close(self) -> None:
         """Free the module."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "--inputs", "input_data", metavar="FILE.npz", type=click.Path(path_type=str), help="Prove with these inputs too."
 )
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, for models that do not name theirs.")
+@click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; serving_default by default.")
 @click.option("--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step to use. Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
@@ -54,6 +55,7 @@ def convert(output: Output, **arguments: Any) -> None:
             arch=arguments["arch"],
             trust_pickle=arguments["trust_pickle"],
             output_names=_names(arguments["output_names"]),
+            signature=arguments["signature"],
             via=arguments["via"],
             seed=arguments["seed"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),

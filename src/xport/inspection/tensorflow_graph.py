@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
+from xport.convert.savedmodel_signature import meta_graph, read_signature
 from xport.convert.source import Source
 from xport.errors import UnreadableModelError
-from xport.formats import Format
 from xport.inspection.findings import Findings, is_weight
-from xport.signature import Signature, TensorSpec
 from xport.tf_protos import DTYPE_OF_DATA_TYPE, framework
-from xport.validate.runners.interface import reconcile, shape_from
 
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
@@ -39,14 +34,14 @@ def find(source: Source) -> Findings:
     path = source.path
     if path is None:
         raise UnreadableModelError(f"{source.name} is not a folder.")
-    meta = _meta_graph(path)
+    meta = meta_graph(path)
     definitions = {k: v for k, v in meta.signature_def.items() if not k.startswith("__saved_model")}
     key = "serving_default" if "serving_default" in definitions else next(iter(sorted(definitions)), None)
     outputs = definitions[key].outputs.values() if key else ()
     nodes = list(_reachable(meta.graph_def, [info.name for info in outputs]))
     notes = () if key else ("There is no signature to serve, so the interface is not known.",)
     return Findings(
-        signature=reconcile(_signature(path, definitions[key]), path, Format.SAVEDMODEL) if key else None,
+        signature=read_signature(path, key) if key else None,
         parameters=sum(_weights(node) for node in nodes),
         operators=dict(Counter(node.op for node in nodes)),
         details={
@@ -57,41 +52,6 @@ def find(source: Source) -> Findings:
         },
         notes=notes,
     )
-
-
-def _meta_graph(path: Path) -> Any:
-    """The graph tagged for serving, otherwise the first."""
-    file = path / "saved_model.pb"
-    if not file.is_file():
-        raise UnreadableModelError(
-            f"{path} is a SavedModel in text form.", "Load it with TensorFlow and save it again."
-        )
-    try:
-        model = framework.SavedModel.FromString(file.read_bytes())
-    except DecodeError as error:
-        raise UnreadableModelError(
-            f"{file} is broken: {error}", "It may be truncated; copy or save it again."
-        ) from error
-    if not model.meta_graphs:
-        raise UnreadableModelError(f"{file} holds no graph.", "Save the model again.")
-    serving = [meta for meta in model.meta_graphs if "serve" in meta.meta_info_def.tags]
-    return (serving or model.meta_graphs)[0]
-
-
-def _signature(path: Path, definition: Any) -> Signature:
-    def specs(table: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-        return tuple(_spec(path, name, table[name]) for name in sorted(table))
-
-    return Signature(specs(definition.inputs), specs(definition.outputs))
-
-
-def _spec(path: Path, name: str, info: Any) -> TensorSpec:
-    if info.dtype not in DTYPE_OF_DATA_TYPE:
-        raise UnreadableModelError(f"{path}: {name!r} is not a plain tensor (DataType {info.dtype}).")
-    shape = None
-    if not info.tensor_shape.unknown_rank:
-        shape = shape_from(name, [dim.size for dim in info.tensor_shape.dim])
-    return TensorSpec(name, DTYPE_OF_DATA_TYPE[info.dtype], shape)
 
 
 def _reachable(graph: Any, outputs: Iterable[str]) -> Iterator[Any]:
