@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +119,7 @@ def find_bounds(source: Source, signature: Signature, workers: Workers, hub: Pat
         Range by input name, for inputs where one was found.
     """
     look = source if hub is None else open_source(hub)
-    return bounds.find_bounds(look, signature, partial(workers.call, "torch"))
+    return bounds.find_bounds(look, signature, lambda *asked: workers.call("torch", *asked))
 
 
 def _run_ladders(

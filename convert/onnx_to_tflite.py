@@ -64,6 +64,8 @@ def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: P
         write(function, Path(saved))
         converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serving_default"])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        # By default an infinite constant, such as an attention mask holds, becomes the largest finite number.
+        converter.canonicalizing_inf_as_min_max_float = False
         if select_tf_ops:
             converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
         try:

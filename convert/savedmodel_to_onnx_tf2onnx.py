@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import tensorflow as tf
 
 from xport.convert.onnx_cleanup import clean
 from xport.convert.onnx_interface import align_interface, save_model
-from xport.convert.savedmodel_to_onnx import opened
+from xport.convert.savedmodel_signature import choose, meta_graph
 from xport.convert.source import Source
-from xport.errors import ConversionError
+from xport.errors import ConversionError, XportError
 from xport.runtimes import require
 from xport.signature import Signature
 
@@ -36,12 +37,14 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     if source.path is None:
         raise ConversionError("This step converts a SavedModel folder.")
     tfonnx, optimizer = require("tf2onnx.tfonnx"), require("tf2onnx.optimizer")
-    graph, inputs, outputs = _frozen(source.path, signature, source.signature_name)
     try:
+        graph, inputs, outputs = _frozen(source.path, signature, source.signature_name)
         with tf.Graph().as_default() as imported:
             tf.import_graph_def(graph, name="")
             written = tfonnx.process_tf_graph(imported, opset=_OPSET, input_names=inputs, output_names=outputs)
         model = ir.from_proto(optimizer.optimize_graph(written).make_model("model"))
+    except XportError:
+        raise
     except Exception as error:  # tf2onnx raises whatever its insides raise
         raise ConversionError(f"tf2onnx failed: {type(error).__name__}: {str(error)[:300]}") from error
     known = {"", "ai.onnx", "ai.onnx.ml"}
@@ -60,15 +63,21 @@ def _exists(op_type: str) -> bool:
 
 
 def _frozen(path: Path, signature: Signature, name: str | None) -> tuple[Any, list[str], list[str]]:
-    """A signature's graph without variables, and the names of its tensors."""
-    with opened(path, name) as model:
-        inputs = [model.definition.inputs[s.name].name for s in signature.inputs]
-        outputs = [model.definition.outputs[s.name].name for s in signature.outputs]
-        nodes = [tensor.partition(":")[0] for tensor in outputs]
-        definition = tf.compat.v1.graph_util.convert_variables_to_constants(
-            model.session, model.graph.as_graph_def(add_shapes=True), nodes
-        )
-    return definition, inputs, outputs
+    """A signature's graph without variables or functions, and the names of its tensors in the signature's order."""
+    meta = meta_graph(path)
+    key = choose(path, meta.signature_def, name)
+    loader = require("tf2onnx.tf_loader")
+    graph, _, _, labels = loader.from_saved_model(
+        str(path), None, None, tag=["serve"], signatures=[key], return_tensors_to_rename=True
+    )
+    by_label = {label: tensor for tensor, label in labels.items()}
+    sides = []
+    for specs in (signature.inputs, signature.outputs):
+        legal = [spec.name if spec.name in by_label else re.sub(r"\W", "_", spec.name) for spec in specs]
+        if not set(legal) <= set(by_label):
+            raise ConversionError(f"tf2onnx sees {sorted(by_label)}, expected {legal}.")
+        sides.append([by_label[label] for label in legal])
+    return graph, sides[0], sides[1]
 
 
 def _order(model: ir.Model, inputs: list[str], outputs: list[str]) -> None:

@@ -196,9 +196,7 @@ def _structure(pair: _Pair) -> str:
         if not np.array_equal(a, b):
             first = tuple(int(i) for i in np.argwhere(a != b)[0])
             where = f"the first at {list(first)}: {right[first]:.7g}, expected {left[first]:.7g}"
-            return (
-                f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} disagree, {where}."
-            )
+            return f"{int(b.sum())} values are {what}, expected {int(a.sum())}; {int((a != b).sum())} differ, {where}."
     return ""
 
 

@@ -43,7 +43,7 @@ def leaky_relu(xp: Any, x: Tensor, *, alpha: float = 0.01) -> Any:
 @op("PRelu", since=7, layout=layout.elementwise)
 def prelu(xp: Any, x: Tensor, slope: Tensor) -> Any:
     """``slope * x`` below zero, the number itself above; the slope broadcasts to ``x``."""
-    return xp.where(xp.less(x, xp.scalar(0, x)), xp.mul(x, slope), x)
+    return xp.prelu(x, slope)
 
 
 @op("Elu", since=6, layout=layout.elementwise)

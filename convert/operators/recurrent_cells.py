@@ -155,4 +155,5 @@ def lstm_step(xp: Any, cell: Cell, x: Any, states: list[Any], weights: list[Any]
         f = cell.apply(xp, 0, xp.add(xf, xp.mul(peepholes[2], c)) if peepholes else xf)
     after = xp.add(xp.mul(f, c), xp.mul(i, cell.apply(xp, 1, xc)))
     o = cell.apply(xp, 0, xp.add(xo, xp.mul(peepholes[1], after)) if peepholes else xo)
-    return [xp.mul(o, cell.apply(xp, 2, after)), after]
+    # ONNX Runtime clips what enters the gates, not the cell state that enters the output's activation.
+    return [xp.mul(o, cell.functions[2](xp, after)), after]

@@ -16,7 +16,10 @@ def top_k(
     xp: Any, x: Tensor, k: RawValue, *, axis: int = -1, largest: int = 1, sorted: int = 1, context: Context
 ) -> Any:
     """The extremes along an axis and their indices, in order; of equal ones the lower index comes first."""
-    count = context.interpreter.as_sizes(k)[0]
+    if k.known or k.vector is not None:
+        count = context.interpreter.as_sizes(k)[0]
+    else:
+        count = xp.unstack(xp.reshape(context.tensor(k), []), "K")[0]
     return _top_k(xp, x, count, axis, bool(largest))
 
 

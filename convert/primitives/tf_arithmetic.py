@@ -83,6 +83,13 @@ class TfArithmetic(TfUnary):
         """The number itself above zero, zero below."""
         return x if x.dtype.is_unsigned else self.compute("relu", tf.nn.relu, x)
 
+    def prelu(self, x: Any, slope: Any) -> Any:
+        """``slope * x`` below zero, the number itself above."""
+        if self.builtins_only and x.dtype == tf.float32 and tf.get_static_value(slope) is not None:
+            # The form in which TFLite's converter recognises its own PRELU.
+            return tf.nn.relu(x) + -slope * tf.nn.relu(-x)
+        return self.where(self.less(x, self.scalar(0, x)), self.mul(x, slope), x)
+
     def reciprocal(self, x: Any) -> Any:
         """One divided by each element."""
         return self.divide(tf.ones((), x.dtype), x)
@@ -103,9 +110,6 @@ class TfArithmetic(TfUnary):
 
     def equal(self, a: Any, b: Any) -> Any:
         """Whether the operands are equal."""
-        if self.builtins_only and (_holds_infinity(a) or _holds_infinity(b)):
-            # TFLite's converter folds a comparison for equality with a known infinity to false.
-            return tf.logical_and(self.less_equal(a, b), self.greater_equal(a, b))
         return self.compute("equal", tf.equal, a, b)
 
     def not_equal(self, a: Any, b: Any) -> Any:
@@ -137,9 +141,10 @@ class TfArithmetic(TfUnary):
         if a.dtype.is_floating:
             return self._float_power(a, b)
         if b.dtype.is_floating:
-            if self.builtins_only:
+            if self.builtins_only and not _is_whole(b):
                 raise refuse(f"Pow of {a.dtype.name} to {b.dtype.name}", "TensorFlow Lite computes no power in float64")
-            return self.cast(tf.pow(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), a.dtype.name)
+            if not self.builtins_only:
+                return self.cast(tf.pow(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), a.dtype.name)
         exponent = self.recast(b, a.dtype.name)
         return self.compute("pow", self._integer_power, a, exponent)
 
@@ -191,6 +196,7 @@ def _is_constant(tensor: Any) -> bool:
     return known is not None and not np.isnan(known.astype(np.float64)).any()
 
 
-def _holds_infinity(tensor: Any) -> bool:
-    known = tf.get_static_value(tensor) if tensor.dtype.is_floating else None
-    return known is not None and bool(np.isinf(known.astype(np.float64)).any())
+def _is_whole(tensor: Any) -> bool:
+    """Whether a float tensor is known and holds only whole numbers."""
+    known = tf.get_static_value(tensor)
+    return known is not None and bool(np.all(np.mod(known.astype(np.float64), 1.0) == 0))

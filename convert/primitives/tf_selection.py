@@ -187,7 +187,7 @@ class TfSelection(TfIndexing):
             go_on,
             select,
             (tf.constant(0), alive, empty),
-            (tf.TensorShape([]), alive.shape, tf.TensorShape([rank.shape[0], rank.shape[1], None])),
+            (tf.TensorShape([]), tf.TensorShape([None, None, None]), tf.TensorShape([None, None, None])),
         )[2]
         places = tf.where(chosen >= 0)
         picked = tf.cast(tf.gather_nd(chosen, places), tf.int64)

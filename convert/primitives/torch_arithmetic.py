@@ -63,6 +63,10 @@ class TorchArithmetic(TorchUnary):
         """The number itself above zero, zero below."""
         return self.compute("relu", torch.relu, x)
 
+    def prelu(self, x: Any, slope: Any) -> Any:
+        """``slope * x`` below zero, the number itself above."""
+        return self.where(self.less(x, self.scalar(0, x)), self.mul(x, slope), x)
+
     def maximum(self, a: Any, b: Any) -> Any:
         """The larger; NaN if either is."""
         return self.compute("maximum", torch.maximum, a, b)

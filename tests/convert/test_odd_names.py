@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
 
     nodes = [
         helper.make_node("Add", [INPUTS[0], INPUTS[1]], ["sum"], name="n:0"),
-        helper.make_node("Relu", ["sum"], [OUTPUTS[0]], name="n:0"),
+        helper.make_node("Relu", ["sum"], [OUTPUTS[0]], name="n 0"),
         helper.make_node("Sub", [INPUTS[0], INPUTS[2]], [OUTPUTS[1]]),
         helper.make_node("Mul", [INPUTS[1], INPUTS[3]], [OUTPUTS[2]]),
         helper.make_node("Neg", [INPUTS[3]], [OUTPUTS[3]]),

@@ -221,8 +221,56 @@ def _torch(model: ir.Model) -> Runner:
     return run
 
 
+def _script(model: ir.Model) -> Runner:
+    """TorchScript, recorded on the first feed and run on all."""
+    import torch
+
+    from xport.convert.onnx_to_module import OnnxModule
+    from xport.convert.primitives.torch_core import to_numpy, to_torch
+
+    module, recorded = OnnxModule(model).eval(), []
+
+    def run(feed: Feeds) -> list[np.ndarray]:
+        tensors = tuple(to_torch(x) for x in feed)
+        with torch.no_grad():
+            if not recorded:
+                recorded.append(torch.jit.trace(module, tensors, check_trace=False))
+            result = recorded[0](*tensors)
+        return [to_numpy(t) for t in (result if isinstance(result, tuple) else (result,))]
+
+    return run
+
+
+def _exported(model: ir.Model) -> Runner:
+    """An exported program with the model's own open sizes, made on the first feed and run on all."""
+    import torch
+
+    from xport.convert.onnx_to_module import OnnxModule
+    from xport.convert.primitives.torch_core import to_numpy, to_torch
+
+    module, programs = OnnxModule(model).eval(), []
+    dynamic = torch.export.Dim.DYNAMIC
+    open_axes = [
+        {axis: dynamic for axis, size in enumerate(value.shape or ()) if not isinstance(size, int)}
+        for value in model.graph.inputs
+    ]
+
+    def run(feed: Feeds) -> list[np.ndarray]:
+        tensors = tuple(to_torch(x) for x in feed)
+        if not programs:
+            shapes = (tuple(open_axes),) if any(open_axes) else None
+            programs.append(torch.export.export(module, tensors, dynamic_shapes=shapes).module())
+        with torch.no_grad():
+            result = programs[0](*tensors)
+        return [to_numpy(t) for t in (result if isinstance(result, (tuple, list)) else (result,))]
+
+    return run
+
+
 _BUILDERS: dict[str, Callable[[ir.Model], Runner]] = {
     "savedmodel": _savedmodel,
     "tflite": _tflite,
     "torch": _torch,
+    "script": _script,
+    "exported": _exported,
 }

@@ -20,7 +20,6 @@ import numpy as np
 
 from xport.convert.savedmodel_signature import choose, read_signature
 from xport.convert.source import Source
-from xport.errors import UnreadableModelError, UnsupportedError
 from xport.runtimes import require
 from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 

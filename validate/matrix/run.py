@@ -1,0 +1,281 @@
+"""The whole run: lanes are opened, the reference answers, every cell is checked, all take turns for the latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from xport.convert.provenance import now
+from xport.errors import UsageError, XportError
+from xport.signature import Signature, TensorSpec
+from xport.validate.bounds import find_bounds
+from xport.validate.latency import Latency, compare
+from xport.validate.matrix import surroundings
+from xport.validate.matrix.answers import Answers, answer
+from xport.validate.matrix.checking import Check
+from xport.validate.matrix.lane import Failure, Lane
+from xport.validate.matrix.matching import Matching, match
+from xport.validate.matrix.saving import TensorFolder
+from xport.validate.matrix.sets import InputSet, batch_sizes, digest, ladders, user_sets
+from xport.validate.matrix.subjects import Subject
+from xport.validate.matrix.timing import Timed, time_side_by_side
+from xport.validate.meaning import Bounds
+from xport.validate.results import ArtifactInfo, Cell, SetInfo, Speed, Status, ValidationReport
+from xport.validate.runners import RUNNERS
+from xport.validate.verdicts import Tolerance
+from xport.worker import Worker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asked for; see `xport.validate.api.validate`."""
+
+    devices: tuple[str, ...] = ("cpu",)
+    batches: tuple[int, ...] = ()
+    specs: tuple[TensorSpec, ...] = ()
+    input_data: Any = None
+    seed: int = 0
+    runs: int | None = None
+    threads: int | None = None
+    tolerance: Tolerance | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    save_tensors: Path | None = None
+    timeout: float | None = None
+    verbose: bool = False
+    command: str = ""
+    tell: Callable[[str], None] = lambda _: None
+
+
+def run(subjects: Sequence[Subject], plan: Plan) -> ValidationReport:
+    """Validate artifacts.
+
+    Args:
+        subjects: The reference first.
+        plan: What the user asked for.
+
+    Returns:
+        The report.
+
+    Raises:
+        UsageError: If signatures do not match, inputs do not fit, or the reference is random by itself.
+        XportError: If the reference does not run at all.
+    """
+    matrix = _Matrix(subjects, plan)
+    try:
+        return matrix.run()
+    finally:
+        matrix.close()
+
+
+class _Matrix:
+    """One run with its lanes."""
+
+    def __init__(self, subjects: Sequence[Subject], plan: Plan) -> None:
+        self.subjects = subjects
+        self.plan = plan
+        self.threads = plan.threads or surroundings.usable_processors()
+        self.cuda = surroundings.cuda_devices() if "cuda" in plan.devices else 0
+        here = [device for device in plan.devices if device == "cpu" or self.cuda]
+        self.lanes = {(s.name, device): self._lane(s, device) for s in subjects for device in here}
+        self.home = self.lanes.setdefault((subjects[0].name, "cpu"), self._lane(subjects[0], "cpu"))
+        self.signatures: dict[str, Signature] = {}
+        self.matchings: dict[str, Matching] = {}
+        self.notes: list[str] = []
+
+    def _lane(self, subject: Subject, device: str) -> Lane:
+        return Lane(subject, device, threads=self.threads, timeout=self.plan.timeout, verbose=self.plan.verbose)
+
+    def close(self) -> None:
+        """End every process."""
+        for lane in self.lanes.values():
+            lane.close()
+
+    def run(self) -> ValidationReport:
+        """Everything in order."""
+        reference = self.subjects[0]
+        self.plan.tell(f"opening {reference.name}")
+        signature = _narrowed(self.home.signature, self.plan.specs)
+        self._match(signature)
+        choices = self._choices(signature)
+        answers = answer(self.home, signature, choices, yours=self.plan.input_data is not None, tell=self.plan.tell)
+        if not answers.wide:
+            self.notes.append(f"The dtype table judges where outputs are not equal: {answers.no_wide}.")
+        self.notes += [f"The reference does not run on the edge set {k}: {v}" for k, v in answers.skipped.items()]
+        cells = self._check(answers)
+        cells, speeds = self._time(cells, answers)
+        return ValidationReport(
+            created=now(),
+            command=self.plan.command,
+            seed=self.plan.seed,
+            threads=self.threads,
+            inputs_sha256=digest(answers.sets),
+            environment={**surroundings.environment(), "cuda_devices": self.cuda},
+            artifacts=tuple(self._info(subject) for subject in self.subjects),
+            sets=tuple(_set_info(each) for each in answers.sets),
+            cells=tuple(cells),
+            speeds=tuple(speeds),
+            notes=tuple(self.notes),
+        )
+
+    def _match(self, signature: Signature) -> None:
+        """Match names; an artifact that cannot be opened is told by its cells."""
+        known = {spec.name for spec in (*signature.inputs, *signature.outputs)}
+        unknown = sorted(set(self.plan.names) - known)
+        if unknown:
+            raise UsageError(
+                f"The reference has no tensor {unknown[0]!r}; it has {', '.join(sorted(known))}.",
+                "Write --map REFERENCE=OTHER.",
+            )
+        reference = self.subjects[0]
+        for subject in self.subjects:
+            self.matchings[subject.name] = Matching()
+            found = signature if subject is reference else self._open(subject)
+            if found is not None:
+                names = {} if subject is reference else self.plan.names
+                self.signatures[subject.name] = found
+                self.matchings[subject.name] = match(reference, signature, subject, found, names)
+
+    def _open(self, subject: Subject) -> Signature | None:
+        """The signature of an artifact; None if it is opened nowhere."""
+        self.plan.tell(f"opening {subject.name}")
+        for device in self.plan.devices:
+            lane = self.lanes.get((subject.name, device))
+            try:
+                if lane is not None and not self._no_device(subject, device):
+                    return lane.signature
+            except XportError:
+                continue  # its cells tell
+        return None
+
+    def _choices(self, signature: Signature) -> list[list[InputSet]]:
+        if self.plan.input_data is not None:
+            return [user_sets(self.plan.input_data, signature, self.plan.batches)]
+        batches = batch_sizes(signature, self.plan.batches)
+        return ladders(signature, batches, seed=self.plan.seed, bounds=self._bounds(signature))
+
+    def _bounds(self, signature: Signature) -> dict[str, Bounds]:
+        """Ranges of integer inputs, from the first artifact whose graph can be followed."""
+        for subject in self.subjects:
+            matching = self.matchings[subject.name]
+            if subject.name not in self.signatures:
+                continue
+            try:
+                found = find_bounds(subject.source, self.signatures[subject.name], self._call_torch)
+            except XportError:
+                continue  # another artifact may tell
+            back = {name: theirs for theirs, name in matching.inputs.items()}
+            if found:
+                return {back[name]: bound for name, bound in found.items() if name in back}
+        return {}
+
+    def _call_torch(self, function: str, *arguments: Any) -> Any:
+        with Worker(verbose=self.plan.verbose) as worker:
+            return worker.call(function, *arguments, timeout=self.plan.timeout)
+
+    def _check(self, answers: Answers) -> list[Cell]:
+        check = Check(answers, self.plan.tolerance)
+        if self.plan.save_tensors is not None:
+            folder = TensorFolder(self.plan.save_tensors)
+            folder.save_answers(answers)
+            check.save = folder.save_outputs
+        batches = list(dict.fromkeys([*(each.batch for each in answers.sets), *answers.failed]))
+        cells = []
+        for subject in self.subjects:
+            for device in self.plan.devices:
+                self.plan.tell(f"checking {subject.name} on {device}")
+                cells += [self._cell(check, subject, device, batch) for batch in batches]
+        return cells
+
+    def _cell(self, check: Check, subject: Subject, device: str, batch: int | None) -> Cell:
+        why = self._no_device(subject, device)
+        if why:
+            return Cell(subject.name, device, batch, Status.NO_DEVICE, why)
+        is_reference = subject is self.subjects[0] and device == "cpu"
+        lane = self.lanes[subject.name, device]
+        return check.cell(lane, batch, self.matchings[subject.name], is_reference=is_reference)
+
+    def _no_device(self, subject: Subject, device: str) -> str:
+        """Why a cell cannot exist; empty if it can."""
+        if device == "cpu":
+            return ""
+        if not self.cuda:
+            return "no CUDA device"
+        runner = RUNNERS[subject.source.format]
+        return "its runtime is for the CPU only" if device not in _devices_of(runner) else ""
+
+    def _time(self, cells: list[Cell], answers: Answers) -> tuple[list[Cell], list[Speed]]:
+        """Latency of the cells that run, batch size by batch size."""
+        if self.plan.runs == 0:
+            return cells, []
+        by_key = {cell.key: cell for cell in cells}
+        speeds: list[Speed] = []
+        runnable = (Status.REFERENCE, Status.PASSED, Status.FAILED)
+        for batch in dict.fromkeys(cell.batch for cell in cells):
+            chosen = [c for c in cells if c.batch == batch and c.status in runnable]
+            if not chosen:
+                continue
+            self.plan.tell("timing side by side" + ("" if batch is None else f" at batch {batch}"))
+            inputs = answers.sets[answers.at(batch)[0]].case.inputs
+            timed = [Timed(self.lanes[c.artifact, c.device], self.matchings[c.artifact].send(inputs)) for c in chosen]
+            for cell, found in zip(chosen, time_side_by_side(timed, runs=self.plan.runs), strict=True):
+                by_key[cell.key] = _timed(cell, found)
+            speeds += self._compare([by_key[cell.key] for cell in chosen])
+        return [by_key[cell.key] for cell in cells], speeds
+
+    def _compare(self, cells: Sequence[Cell]) -> list[Speed]:
+        """Each cell with the reference on the same device, and the reference's devices with each other."""
+        name = self.subjects[0].name
+        homes = {cell.device: cell for cell in cells if cell.artifact == name}
+        speeds = []
+        for cell in cells:
+            home = homes.get("cpu") if cell.artifact == name else homes.get(cell.device)
+            if home is None or home is cell or cell.latency is None or home.latency is None:
+                continue
+            elsewhere = home.device != cell.device
+            labels = [f"{c.artifact} on {c.device}" if elsewhere else c.artifact for c in (cell, home)]
+            speeds.append(Speed(cell.device, cell.batch, compare(labels[0], cell.latency, labels[1], home.latency)))
+        return speeds
+
+    def _info(self, subject: Subject) -> ArtifactInfo:
+        matching = self.matchings[subject.name]
+        source = subject.source
+        return ArtifactInfo(
+            name=subject.name,
+            path=source.name if source.path is not None or source.zoo else f"a live {source.name}",
+            format=source.format.value,
+            size=subject.size,
+            sha256=subject.sha256,
+            signature=self.signatures.get(subject.name),
+            names=matching.renamed,
+            notes=matching.notes,
+        )
+
+
+def _devices_of(runner: str) -> tuple[str, ...]:
+    import importlib
+
+    module, _, name = runner.partition(":")
+    devices: tuple[str, ...] = getattr(importlib.import_module(module), name).devices
+    return devices
+
+
+def _timed(cell: Cell, found: Latency | Failure) -> Cell:
+    if isinstance(found, Failure):
+        return replace(cell, status=found.status, reason=f"while it was timed: {found.reason}")
+    return replace(cell, latency=found)
+
+
+def _narrowed(signature: Signature, specs: Sequence[TensorSpec]) -> Signature:
+    """The reference's signature with the shapes that the user gave."""
+    given = {spec.name: spec for spec in specs}
+    for spec in signature.inputs:
+        other = given.get(spec.name)
+        if other is not None and other.dtype != spec.dtype:
+            raise UsageError(f"--input {other} does not fit the reference's {spec}.", "Give the dtype that it records.")
+    return replace(signature, inputs=tuple(given.get(spec.name, spec) for spec in signature.inputs))
+
+
+def _set_info(each: InputSet) -> SetInfo:
+    return SetInfo(each.case.name, each.batch, each.kind, dict(each.case.sizes), each.case.sha256)

@@ -1,0 +1,1 @@
+"""What a validation hands out: words, JUnit, a comparison with an earlier run, a page."""
