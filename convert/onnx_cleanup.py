@@ -1,13 +1,25 @@
-"""Exact clean-up of ONNX graphs: what computes nothing is removed, what is the same is computed once."""
+"""Exact clean-up of ONNX graphs: what computes nothing is removed, what an operator can take in itself it takes.
+
+No number changes: a bias is added to the same sum, padding is of the same values, an index from the end is the same
+element.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from xport.convert.onnx_patterns import clip_of, index_of, only_use, known
+
+Rule = Callable[[ir.Graph, ir.Node], bool]
+"""Of the main graph, which holds all constants, and a node: whether it changed something."""
+
 
 def clean(model: ir.Model) -> ir.Model:
-    """Remove what a graph does not need; no number changes.
+    """Remove what a graph does not need.
 
     Args:
         model: The model; changed in place.
@@ -15,12 +27,181 @@ def clean(model: ir.Model) -> ir.Model:
     Returns:
         The same model.
     """
-    for each in (
-        common.IdentityEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.CommonSubexpressionEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.TopologicalSortPass(),
-    ):
+    common.IdentityEliminationPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    for graph in model.graphs():
+        for rule in RULES:
+            for node in list(graph):
+                if node.graph is graph:
+                    rule(model.graph, node)
+    for each in (common.RemoveUnusedNodesPass(), common.TopologicalSortPass()):
         each(model)
     return model
+
+
+def replace(node: ir.Node, value: ir.Value) -> None:
+    """Let another value stand where a node's first output stood; the node goes away."""
+    old = node.outputs[0]
+    if old.is_graph_output():
+        value.name, old.name = old.name, value.name
+        value.shape = old.shape
+    value.type = value.type or old.type
+    ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+    _remove(node)
+
+
+def _remove(node: ir.Node) -> None:
+    """Take out a node that nothing uses any more."""
+    if node.graph is not None and not any(output.uses() for output in node.outputs):
+        node.graph.remove(node, safe=True)
+
+
+def _insert_before(node: ir.Node, made: ir.Node) -> None:
+    if node.graph is not None:
+        node.graph.insert_before(node, made)
+
+
+def take_bias(main: ir.Graph, node: ir.Node) -> bool:
+    """``Add`` of one number a channel to a convolution becomes its bias."""
+    if node.op_type != "Add":
+        return False
+    for conv, bias in (node.inputs, reversed(node.inputs)):
+        maker = only_use(conv, ("Conv", "ConvTranspose"))
+        array = known(bias)
+        if maker is None or array is None or len(maker.inputs) > 2 and maker.inputs[2] is not None:
+            continue
+        weight = known(maker.inputs[1]) if maker.inputs[1] is not None else None
+        if weight is None:
+            continue
+        groups = maker.attributes.get_int("group", 1)
+        channels = weight.shape[0] if maker.op_type == "Conv" else weight.shape[1] * groups
+        shape = (channels,) + (1,) * (weight.ndim - 2)
+        if array.shape in (shape, (1, *shape)) and array.dtype == weight.dtype:
+            vector = constant(main, bias, array.reshape(channels))
+            _with_inputs(maker, [maker.inputs[0], maker.inputs[1], vector])
+            replace(node, maker.outputs[0])
+            return True
+    return False
+
+
+def take_padding(main: ir.Graph, node: ir.Node) -> bool:
+    """Padding with zeros before a convolution, or with minus infinity before a maximum, becomes its own."""
+    if node.op_type not in ("Conv", "MaxPool") or node.inputs[0] is None:
+        return False
+    pad = only_use(node.inputs[0], ("Pad",))
+    if pad is None or pad.attributes.get_string("mode", "constant") != "constant" or len(pad.inputs) > 3:
+        return False
+    amounts = known(pad.inputs[1])
+    fill = known(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else np.zeros(())
+    if amounts is None or fill is None or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return False
+    rank = len(amounts) // 2
+    before, after = amounts[:rank], amounts[rank:]
+    wanted = 0.0 if node.op_type == "Conv" else -np.inf
+    plain = not before[:2].any() and not after[:2].any() and (amounts >= 0).all()
+    if not plain or float(fill) != wanted or (node.op_type == "MaxPool" and not _small(node, before, after)):
+        return False
+    own = np.asarray(node.attributes.get_ints("pads", [0] * (2 * (rank - 2))))
+    total = own + np.concatenate([before[2:], after[2:]])
+    node.attributes["pads"] = ir.AttrInt64s("pads", [int(p) for p in total])
+    node.attributes.pop("auto_pad", None)
+    node.replace_input_with(0, pad.inputs[0])
+    _remove(pad)
+    return True
+
+
+def _small(node: ir.Node, before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether no window of a pool lies in the padding alone, where runtimes differ."""
+    kernel = np.asarray(node.attributes.get_ints("kernel_shape", []))
+    return bool((before[2:] < kernel).all() and (after[2:] < kernel).all())
+
+
+def take_matmul_bias(main: ir.Graph, node: ir.Node) -> bool:
+    """A matrix product plus a row of numbers is a ``Gemm``."""
+    if node.op_type != "Add":
+        return False
+    for product, bias in (node.inputs, reversed(node.inputs)):
+        maker = only_use(product, ("MatMul",))
+        array = known(bias)
+        weight = known(maker.inputs[1]) if maker is not None else None
+        flat = maker is not None and _rank(maker.inputs[0]) == 2
+        if maker is None or array is None or weight is None or weight.ndim != 2 or not flat:
+            continue
+        if array.shape == (weight.shape[1],) and weight.dtype.kind == "f":
+            made = ir.node("Gemm", [maker.inputs[0], maker.inputs[1], bias], name=maker.name)
+            made.outputs[0].name, made.outputs[0].type = maker.outputs[0].name, maker.outputs[0].type
+            _insert_before(node, made)
+            replace(node, made.outputs[0])
+            return True
+    return False
+
+
+def _rank(value: ir.Value | None) -> int | None:
+    """The rank of a value, where its shape or its producer tells."""
+    while value is not None:
+        if value.shape is not None:
+            return len(value.shape)
+        node = value.producer()
+        if node is None:
+            return None
+        if node.op_type == "Gemm":
+            return 2
+        if node.op_type in ("Reshape",):
+            target = known(node.inputs[1])
+            return None if target is None else len(target)
+        if node.op_type == "MatMul" and (weight := known(node.inputs[1])) is not None and weight.ndim == 2:
+            value = node.inputs[0]
+        elif node.op_type in ("Relu", "Clip", "Tanh", "Sigmoid", "Cast", "LeakyRelu", "Elu", "Softmax"):
+            value = node.inputs[0]
+        else:
+            return None
+    return None
+
+
+def bound_both(main: ir.Graph, node: ir.Node) -> bool:
+    """``Min(Max(x, low), high)`` with two numbers is a ``Clip``."""
+    found = clip_of(node)
+    if found is None:
+        return False
+    x, low, high, inner = found
+    made = ir.node("Clip", [x, low, high], name=node.name)
+    made.outputs[0].name, made.outputs[0].type = f"{node.outputs[0].name}_clip", node.outputs[0].type
+    _insert_before(node, made)
+    replace(node, made.outputs[0])
+    _remove(inner)
+    return True
+
+
+def plain_index(main: ir.Graph, node: ir.Node) -> bool:
+    """ONNX counts negative indices from the end itself: what does so before a ``Gather`` is not needed."""
+    if node.op_type != "Gather":
+        return False
+    x = index_of(node)
+    if x is None:
+        return False
+    node.replace_input_with(1, x)
+    return True
+
+
+def constant(main: ir.Graph, like: ir.Value | None, array: np.ndarray) -> ir.Value:
+    """A new initializer of the main graph, named after another value."""
+    base = f"{like.name if like is not None else 'const'}_vector"
+    name, number = base, 0
+    while name in main.initializers:
+        number += 1
+        name = f"{base}_{number}"
+    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    main.register_initializer(value)
+    return value
+
+
+def _with_inputs(node: ir.Node, inputs: list[ir.Value | None]) -> None:
+    if len(node.inputs) < len(inputs):
+        node.resize_inputs(len(inputs))
+    for i, value in enumerate(inputs):
+        node.replace_input_with(i, value)
+
+
+RULES: tuple[Rule, ...] = (plain_index, bound_both, take_padding, take_bias, take_matmul_bias)
+"""In this order, each on every node."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,31 @@ class Opened:
     graph: Any
     definition: Any
     functions: dict[str, Any]
+    _read: dict[str, np.ndarray] = field(default_factory=dict)
 
     def variable(self, op: Any) -> np.ndarray:
         """A variable's content."""
+        if not self._read:
+            self._read_all()
+        if op.name not in self._read:
+            self._read[op.name] = np.asarray(self.session.run(self._reading(op)))
+        return self._read[op.name]
+
+    def _read_all(self) -> None:
+        """Read every variable at once: each run of its own would prepare the whole graph anew."""
+        ops = [op for op in self.graph.get_operations() if op.type == "VarHandleOp"]
+        readings = [self._reading(op) for op in ops]
+        try:
+            found = self.session.run(readings)
+        except tf.errors.FailedPreconditionError:
+            return  # some have no content; those that are needed are read one by one
+        self._read.update({op.name: np.asarray(a) for op, a in zip(ops, found, strict=True)})
+
+    def _reading(self, op: Any) -> Any:
         if op.type == "VariableV2":
-            return np.asarray(self.session.run(op.outputs[0]))
+            return op.outputs[0]
         with self.graph.as_default():
-            handle, dtype = op.outputs[0], op.get_attr("dtype")
-            reading = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
-        return np.asarray(self.session.run(reading))
+            return tf.raw_ops.ReadVariableOp(resource=op.outputs[0], dtype=op.get_attr("dtype"))
 
 
 @contextlib.contextmanager

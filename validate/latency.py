@@ -19,8 +19,8 @@ WARM_UP_ROUNDS = 5
 CONFIDENCE = 0.95
 """How often an interval holds the true value."""
 
-LEAST_FACTOR = 1.05
-"""Processes of one and the same model differ by a few per cent, by where their memory lies; less is no difference."""
+LEAST_FACTOR = 1.1
+"""Processes of one and the same model differ by up to this factor, by where their memory lies; less is no difference."""
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -75,7 +75,7 @@ class Latency:
     def from_json(cls, data: Mapping[str, Any]) -> Latency:
         """Read what `to_json` wrote."""
         plain = {name: data[name] for name in ("p50", "p90", "p99", "runs", "warm_up", "steady")}
-        intervals = {f"{name}_interval": tuple(data[f"{name}_interval"]) for name in ("p50", "p90", "p99")}
+        intervals: dict[str, Any] = {f"{name}_interval": tuple(data[f"{name}_interval"]) for name in ("p50", "p90", "p99")}
         return cls(**plain, **intervals, rounds=tuple(tuple(turn) for turn in data["rounds"]))
 
 
@@ -146,9 +146,9 @@ def summarize(rounds: Sequence[Sequence[float]], *, warm_up: int = 0, steady: bo
     values = np.array(rounds)
     p50, p90, p99 = (float(q) for q in np.quantile(values, _QUANTILES))
     drawn = np.quantile(_drawn(values), _QUANTILES, axis=1)
-    intervals = [_interval(row) for row in drawn]
+    i50, i90, i99 = (_interval(row) for row in drawn)
     kept = tuple(tuple(float(v) for v in row) for row in values)
-    return Latency(p50, p90, p99, values.size, *intervals, warm_up=warm_up, steady=steady, rounds=kept)
+    return Latency(p50, p90, p99, values.size, i50, i90, i99, warm_up=warm_up, steady=steady, rounds=kept)
 
 
 def compare(name: str, latency: Latency, other_name: str, other: Latency) -> Comparison:

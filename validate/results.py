@@ -148,8 +148,8 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON form for machines."""
-        plain = ("artifact", "device", "batch", "reason", "placement", "throughput")
-        plain += ("load_seconds", "import_seconds", "first_seconds", "peak_memory", "idle_memory")
+        plain = ["artifact", "device", "batch", "reason", "placement", "throughput"]
+        plain += ["load_seconds", "import_seconds", "first_seconds", "peak_memory", "idle_memory"]
         return {
             **{name: getattr(self, name) for name in plain},
             "status": self.status.value,
@@ -177,15 +177,16 @@ class SetInfo:
 
 @dataclass(frozen=True)
 class Speed:
-    """A comparison of two cells' latency at one batch size."""
+    """A comparison of a cell's latency with the reference's at the same batch size."""
 
+    artifact: str
     device: str
     batch: int | None
     comparison: Comparison
 
     def to_json(self) -> dict[str, Any]:
         """A JSON form for machines."""
-        return {"device": self.device, "batch": self.batch, **self.comparison.to_json()}
+        return {"artifact": self.artifact, "device": self.device, "batch": self.batch, **self.comparison.to_json()}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xport.convert.importing import sizes
 from xport.convert.importing.tensor import Size, Tensor, constant, onnx_type
 from xport.convert.importing.writer import Writer
 from xport.signature import numpy_dtype
@@ -81,21 +82,46 @@ def cast(w: Writer, x: Tensor, dtype: str) -> Tensor:
 
 def arithmetic(w: Writer, op: str, a: Tensor, b: Tensor) -> Tensor:
     """Add, Sub, Mul or Div, with what is known about sizes carried along."""
+    for kept, other in ((a, b), (b, a)):
+        if _changes_nothing(op, kept, other, second=other is b):
+            return kept
     result = apply(w, op, [a, b])
-    if op != "Mul" or result.elements is not None or a.elements is None or b.elements is None:
+    if result.elements is not None or a.elements is None or b.elements is None or result.dims not in (a.dims, b.dims):
         return result
-    if a.elements == (1,) or b.elements == (1,):
-        other = b if a.elements == (1,) else a
-        return result.with_(elements=other.elements if other.dims == result.dims else None)
-    return result
+    count = max(len(a.elements), len(b.elements))
+    left, right = (x * count if len(x) == 1 else x for x in (a.elements, b.elements))
+    found = [_computed(op, x, y) for x, y in zip(left, right, strict=False)]
+    return result if None in found else result.with_(elements=tuple(found))
+
+
+def _changes_nothing(op: str, x: Tensor, other: Tensor, *, second: bool) -> bool:
+    """Whether a constant is neutral: one in a product, zero in a sum of integers (floats know a negative zero)."""
+    if other.const is None or x.const is not None or other.const.size != 1 or x.dims is None:
+        return False
+    if (other.rank or 0) > len(x.dims) or (op in ("Sub", "Div") and not second):
+        return False
+    neutral = 1 if op in ("Mul", "Div") else 0
+    whole = x.dtype.startswith(("int", "uint"))
+    return bool(other.const.reshape(()) == neutral) and (whole or op in ("Mul", "Div"))
+
+
+def _computed(op: str, a: Size, b: Size) -> Size | None:
+    """The sum, difference, product or quotient of two sizes, if it can be told."""
+    if op == "Add":
+        return sizes.add(a, b)
+    if op == "Sub":
+        return sizes.subtract(a, b)
+    if op == "Mul":
+        return sizes.times(a, b)
+    return sizes.divide(a, b) if op == "Div" else None
 
 
 def integer_division(w: Writer, a: Tensor, b: Tensor) -> Tensor:
     """Division of integers that rounds down; ONNX's own truncates."""
-    if a.dtype.startswith("u"):
-        return apply(w, "Div", [a, b])
-    if b.const is not None and bool(np.all(b.const > 0)) and a.elements is not None:
-        return apply(w, "Div", [a, b])  # sizes are not negative
+    if a.dtype.startswith("u") or _changes_nothing("Div", a, b, second=True):
+        return arithmetic(w, "Div", a, b)
+    if a.elements is not None and b.elements is not None and all(map(sizes.never_negative, a.elements + b.elements)):
+        return arithmetic(w, "Div", a, b)
     quotient = apply(w, "Div", [a, b])
     remainder = apply(w, "Mod", [a, b])  # with the sign of the divisor: zero exactly where nothing is left
     truncated = apply(w, "Mod", [a, b], fmod=1)

@@ -74,14 +74,16 @@ def loop(
     Returns:
         The final states, and what was to be stacked.
     """
-    iteration = w.input("iteration", "int64", ())
-    going = w.input("going", "bool", ())
     with w.subgraph() as scope:
+        iteration = w.input("iteration", "int64", ())
+        going = w.input("going", "bool", ())
         given = [
             w.input(f"{w.name}/state", s.dtype, None if d is None else [_no_symbol(x) for x in d])
             for s, d in zip(states, shapes, strict=True)
         ]
         given = [g.with_(dims=d) for g, d in zip(given, shapes, strict=True)]
+        for state in given:
+            w.remember(state)
         goes, ends, stacked = body(iteration, given)
         values = produced(w, scope, [going if goes is None else goes, *ends, *stacked])
     inputs = [t.value for t in (iteration, going, *given) if t.value is not None]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xport.convert.importing.elementwise import cast
+from xport.convert.importing import sizes
+from xport.convert.importing.elementwise import arithmetic, cast
 from xport.convert.importing.tensor import (
+    Perm,
     Size,
     Tensor,
     constant,
@@ -49,22 +52,75 @@ def static(x: Tensor, what: str) -> np.ndarray:
 
 def shape_of(w: Writer, x: Tensor, dtype: str = "int64") -> Tensor:
     """The sizes as a vector."""
-    if x.dims is not None and all(isinstance(d, int) for d in x.dims):
-        return constant(np.asarray(x.dims, np.int64).reshape(-1), dtype)
-    # Sizes are the same however the axes are stored, but in the stored order.
-    made = w.emit("Shape", [w.stored(x, x.perm, wide=x.wide)], ["int64"])[0]
-    rank = None if x.rank is None else (x.rank,)
-    found = Tensor("int64", rank, made)
-    if x.perm:
-        order = constant([x.perm.index(axis) for axis in range(len(x.perm))], "int64")
-        found = w.op("Gather", [found, order], "int64", rank, axis=0)
+    if x.dims is not None:
+        w.remember(x)
+        made = vector_of(w, x.dims, dtype)
+        if made is not None:
+            return made
+    found = Tensor("int64", None if x.rank is None else (x.rank,), w.emit("Shape", [w.value(x)], ["int64"])[0])
     return found.with_(dtype=dtype, wide=dtype == "int32", elements=x.dims)
+
+
+def vector_of(w: Writer, dims: Sequence[Size], dtype: str = "int64") -> Tensor | None:
+    """A vector of sizes, read off where their symbols stand; None if one stands nowhere in sight."""
+    if all(isinstance(d, int) for d in dims):
+        return constant(np.asarray(dims, np.int64).reshape(-1), dtype)
+    whole = _whole_shape(w, dims)
+    if whole is None:
+        parts = [_entry(w, d) for d in dims]
+        known = [p for p in parts if p is not None]
+        if len(known) < len(parts):
+            return None
+        whole = w.emit("Concat", [w.value(p) for p in known], ["int64"], {"axis": 0})[0]
+    return Tensor(dtype, (len(dims),), whole, wide=dtype == "int32", elements=tuple(dims))
+
+
+def _whole_shape(w: Writer, dims: Sequence[Size]) -> Any:
+    """The ``Shape`` of a value that has all these sizes in this order; None if there is none."""
+    places = [w.origin(d) if isinstance(d, str) else None for d in dims]
+    symbols = [p for p in places if p is not None]
+    if not symbols or any(isinstance(d, str) and p is None for d, p in zip(dims, places, strict=True)):
+        return None
+    value = symbols[0][0]
+    if any(p is not None and (p[0] is not value or p[1] != i) for i, p in enumerate(places)):
+        return None
+    if value.shape is None or len(value.shape) != len(dims):
+        return None
+    same = [isinstance(d, str) or value.shape[i] == d for i, d in enumerate(dims)]
+    return w.emit("Shape", [value], ["int64"])[0] if all(same) else None
+
+
+def _entry(w: Writer, size: Size) -> Tensor | None:
+    """A size as a vector of one element."""
+    found = scalar_of(w, size)
+    return None if found is None else unsqueeze(w, found, [0])
+
+
+def scalar_of(w: Writer, size: Size) -> Tensor | None:
+    """A size as an int64 scalar; None if its symbols stand nowhere in sight."""
+    if isinstance(size, int):
+        return constant(size, "int64")
+    total: Tensor | None = None
+    for product, factor in sizes.terms(size):
+        found: Tensor | None = constant(factor, "int64")
+        for symbol in product:
+            origin = w.origin(symbol)
+            if origin is None or found is None:
+                return None
+            shape = Tensor("int64", (None,), w.emit("Shape", [origin[0]], ["int64"])[0])  # type: ignore[arg-type]
+            value = w.emit("Gather", [w.value(shape), w.constant(origin[1], "int64")], ["int64"], {"axis": 0})[0]
+            found = arithmetic(w, "Mul", Tensor("int64", (), value, elements=(symbol,)), found)
+        total = found if total is None or found is None else arithmetic(w, "Add", total, found)
+    return total
 
 
 def size_of(w: Writer, x: Tensor, axis: int) -> Tensor:
     """One size, as an int64 scalar."""
-    if x.dims is not None and isinstance(x.dims[axis], int):
-        return constant(x.dims[axis], "int64")
+    if x.dims is not None:
+        w.remember(x)
+        found = scalar_of(w, x.dims[axis])
+        if found is not None:
+            return found
     return gather(w, shape_of(w, x), constant(axis, "int64"), 0)
 
 
@@ -83,11 +139,41 @@ def reshape(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
     dims = _resolve(w, x, wanted)
     if x.dims is not None and dims == x.dims:
         return x
+    order = _unit_move(x, dims)
+    if order is not None:
+        return w.transpose(x, order)
     request = _request(x, dims)
     zeros = {"allowzero": 1} if 0 in dims else {}
-    target = w.int64(shape) if request is None else w.constant(request, "int64")
+    if request is None:
+        vector = vector_of(w, dims)
+        target = w.int64(shape if vector is None else vector)
+    else:
+        target = w.constant(request, "int64")
     made = w.emit("Reshape", [_plain(w, x), target], [_kind(x)], zeros)[0]
-    return Tensor(x.dtype, dims, made, wide=x.wide)
+    flat = Flat(x) if x.perm and len(dims) == 2 and x.dims is not None and dims[0] == x.dims[0] else None
+    return Tensor(x.dtype, dims, made, wide=x.wide, extra=flat)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A tensor whose axes but the first were made one.
+
+    Attributes:
+        source: The tensor before.
+    """
+
+    source: Tensor
+
+
+def _unit_move(x: Tensor, dims: Sequence[Size]) -> list[int] | None:
+    """The transpose that a reshape is which only moves axes of size one; None if it is another one."""
+    if x.dims is None or len(x.dims) != len(dims) or x.const is not None:
+        return None
+    kept = [i for i, d in enumerate(x.dims) if d != 1]
+    if [x.dims[i] for i in kept] != [d for d in dims if d != 1]:
+        return None
+    units = [i for i, d in enumerate(x.dims) if d == 1]
+    return [units.pop(0) if d == 1 else kept.pop(0) for d in dims]
 
 
 def _kind(x: Tensor) -> str:
@@ -204,7 +290,7 @@ def stack(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
     return concat(w, [unsqueeze(w, t, [axis % rank]) for t in tensors], axis % rank)
 
 
-def split(w: Writer, x: Tensor, axis: int, sizes: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+def split(w: Writer, x: Tensor, axis: int, lengths_known: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
     """Parts along an axis: of known sizes, of sizes in ``lengths``, or ``count`` equal ones."""
     rank = rank_of(x)
     axis %= rank
@@ -215,6 +301,9 @@ def split(w: Writer, x: Tensor, axis: int, sizes: Sequence[int] | None, count: i
         sizes = [rest if s == -1 else s for s in sizes]
     if sizes is None and isinstance(whole, int) and lengths is None:
         sizes = [whole // count] * count
+    if x.const is not None and sizes is not None:
+        ends = np.cumsum(sizes)[:-1]
+        return [constant(part) for part in np.split(x.const, ends, axis)]
     attributes: dict[str, Any] = {"axis": place}
     inputs = [w.stored(x, x.perm, wide=x.wide)]
     if lengths is not None:
@@ -240,20 +329,33 @@ def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     axis %= max(rank, 1)
     if x.const is not None and indices.const is not None:
         return constant(np.take(x.const, indices.const, axis))
+    picked = _picked(x, indices)
+    if picked is not None and indices.rank == 0:
+        found = scalar_of(w, picked[0])
+        if found is not None:
+            kind = {"dtype": "int32", "wide": True} if x.dtype == "int32" else {}
+            return constant(found.const, x.dtype) if found.const is not None else found.with_(elements=picked, **kind)
     inner = indices.dims
     dims = None if inner is None else (*(x.dims or ())[:axis], *inner, *(x.dims or ())[axis + 1 :])
-    scalar = indices.rank == 0 and x.perm != ()
-    place = stored_axes([axis], x.perm, rank)[0] if scalar else axis
-    data = w.stored(x, x.perm if scalar else (), wide=x.wide)
+    # Picking keeps the order of the axes if as many come back as go: none or one.
+    keeps = x.perm != () and indices.rank in (0, 1)
+    place = stored_axes([axis], x.perm, rank)[0] if keeps else axis
+    data = w.stored(x, x.perm if keeps else (), wide=x.wide)
     picks = w.int64(indices) if indices.wide or indices.const is not None else w.value(indices)
     if indices.dtype not in ("int32", "int64"):
         picks = w.int64(indices)
     made = w.emit("Gather", [data, picks], [_kind(x)], {"axis": place})[0]
-    elements = None
-    if x.elements is not None and indices.const is not None and indices.const.ndim <= 1:
-        elements = tuple(x.elements[int(i)] for i in indices.const.reshape(-1))
-    perm = without_axes(x.perm, [axis]) if scalar else ()
-    return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=elements)
+    perm: Perm = ()
+    if keeps:
+        perm = x.perm if indices.rank == 1 else without_axes(x.perm, [axis])
+    return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=picked)
+
+
+def _picked(x: Tensor, indices: Tensor) -> tuple[Size, ...] | None:
+    """The elements that known indices pick from a vector of sizes."""
+    if x.elements is None or x.rank != 1 or indices.const is None or indices.const.ndim > 1:
+        return None
+    return tuple(x.elements[int(i)] for i in indices.const.reshape(-1))
 
 
 def tile(w: Writer, x: Tensor, repeats: Tensor) -> Tensor:

@@ -1,32 +1,43 @@
-"""Arithmetic on sizes: a number, or a sum of symbols written like ``2*height-1``, always in the same way."""
+"""Arithmetic on sizes: a number, or a sum of products of symbols like ``2*batch*height-1``, always written alike."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from xport.convert.importing.tensor import Size
 
-_TERM = re.compile(r"([+-]?)(?:(\d+)\*)?([^+\-*\d][^+\-*]*|\d+)")
+Product = tuple[str, ...]
+"""Symbols in order; empty for the number."""
+
+_SIGNED = re.compile(r"[+-]?[^+-]+")
 
 
-def _terms(size: Size) -> dict[str, int]:
-    """Factor by symbol; the number stands under the empty name."""
+@lru_cache(maxsize=4096)
+def terms(size: Size) -> tuple[tuple[Product, int], ...]:
+    """A size as factors of products of symbols."""
     if isinstance(size, int):
-        return {"": size}
-    found: dict[str, int] = {}
-    for sign, factor, word in _TERM.findall(size):
-        amount = int(factor or 1) * (-1 if sign == "-" else 1)
-        name, amount = ("", amount * int(word)) if word.isdigit() else (word, amount)
-        found[name] = found.get(name, 0) + amount
-    return found
+        return (((), size),)
+    found: dict[Product, int] = {}
+    for text in _SIGNED.findall(size):
+        amount = -1 if text.startswith("-") else 1
+        names = []
+        for word in text.lstrip("+-").split("*"):
+            if word.isdigit():
+                amount *= int(word)
+            else:
+                names.append(word)
+        product = tuple(sorted(names))
+        found[product] = found.get(product, 0) + amount
+    return tuple(found.items())
 
 
-def _written(terms: dict[str, int]) -> Size:
-    number = terms.get("", 0)
+def _written(found: dict[Product, int]) -> Size:
+    number = found.get((), 0)
     parts = []
-    for name in sorted(n for n in terms if n and terms[n]):
-        factor = terms[name]
-        text = name if abs(factor) == 1 else f"{abs(factor)}*{name}"
+    for product in sorted(p for p in found if p and found[p]):
+        factor = found[product]
+        text = "*".join(product) if abs(factor) == 1 else "*".join((str(abs(factor)), *product))
         parts.append(f"{'-' if factor < 0 else '+'}{text}")
     if not parts:
         return number
@@ -37,10 +48,10 @@ def _written(terms: dict[str, int]) -> Size:
 
 def add(a: Size, b: Size) -> Size:
     """The sum of two sizes."""
-    terms = _terms(a)
-    for name, factor in _terms(b).items():
-        terms[name] = terms.get(name, 0) + factor
-    return _written(terms)
+    found = dict(terms(a))
+    for product, factor in terms(b):
+        found[product] = found.get(product, 0) + factor
+    return _written(found)
 
 
 def subtract(a: Size, b: Size) -> Size:
@@ -48,14 +59,35 @@ def subtract(a: Size, b: Size) -> Size:
     return add(a, times(b, -1))
 
 
-def times(a: Size, factor: int) -> Size:
-    """A multiple of a size."""
-    return _written({name: amount * factor for name, amount in _terms(a).items()})
+def times(a: Size, b: Size) -> Size:
+    """The product of two sizes."""
+    found: dict[Product, int] = {}
+    for left, m in terms(a):
+        for right, n in terms(b):
+            product = tuple(sorted((*left, *right)))
+            found[product] = found.get(product, 0) + m * n
+    return _written(found)
 
 
-def divide(a: Size, divisor: int) -> Size | None:
-    """A size divided by a number; None if that leaves a remainder or cannot be told."""
-    terms = _terms(a)
-    if divisor == 0 or any(amount % divisor for amount in terms.values()):
+def divide(a: Size, b: Size) -> Size | None:
+    """The quotient of two sizes; None if that leaves a remainder or cannot be told."""
+    divisor = terms(b)
+    if len(divisor) != 1 or divisor[0][1] == 0:
         return None
-    return _written({name: amount // divisor for name, amount in terms.items()})
+    symbols, number = divisor[0]
+    found: dict[Product, int] = {}
+    for product, factor in terms(a):
+        rest = list(product)
+        for symbol in symbols:
+            if symbol not in rest:
+                return None
+            rest.remove(symbol)
+        if factor % number:
+            return None
+        found[tuple(rest)] = factor // number
+    return _written(found)
+
+
+def never_negative(size: Size) -> bool:
+    """Whether a size is certainly not below zero."""
+    return all(factor >= 0 for _, factor in terms(size))

@@ -97,9 +97,12 @@ def pictured(x: Tensor, value: Any, perm: Perm, extents: Sequence[Size], channel
 
 def conv(
     w: Writer, x: Tensor, kernel: Tensor, *, strides: Sequence[int], mode: str, dilations: Sequence[int],
-    explicit: Pads = (), first: bool = False, depthwise: bool = False, bias: Tensor | None = None,
+    explicit: Pads = (), first: bool = False, depthwise: bool = False, bias: Tensor | None = None, groups: int = 0,
 ) -> Tensor:  # fmt: skip
-    """Convolution; the kernel is (spatial…, in / groups, out), or (spatial…, in, multiplier) if ``depthwise``."""
+    """Convolution; the kernel is (spatial…, in / groups, out), or (spatial…, in, multiplier) if ``depthwise``.
+
+    The number of groups is found from the channels, unless it is given.
+    """
     value, perm, extents, channels = image(w, x, first)
     *window, per_group, out = [_number(d, "A kernel's size") for d in kernel.dims or ()]
     spatial = len(window)
@@ -107,7 +110,7 @@ def conv(
         groups, out = per_group, per_group * out
         shape = constant([*window, 1, out], "int64")
         kernel = shaping.reshape(w, kernel, shape)
-    else:
+    elif not groups:
         groups = channels // per_group if isinstance(channels, int) and per_group else 1
     weights = w.transpose(kernel, [spatial + 1, spatial, *range(spatial)])
     attributes: dict[str, Any] = {"kernel_shape": window, "strides": list(strides)}

@@ -31,7 +31,7 @@ OPSET = 20
 """The version of ONNX's operators that is written."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Scope:
     """A graph in the making.
 
@@ -60,11 +60,26 @@ class Writer:
         self._constants: dict[Any, tuple[Any, ir.Value]] = {}
         self._names: dict[str, int] = {}
         self._symbols = 0
+        self._origins: dict[str, tuple[ir.Value, int, Scope]] = {}
 
     def fresh(self) -> str:
         """A symbol for a size that nothing is known about."""
         self._symbols += 1
         return f"?{self._symbols}"
+
+    def remember(self, tensor: Tensor) -> None:
+        """Learn where the symbols of a tensor's sizes can be read off, if nothing else tells yet."""
+        if tensor.value is None or tensor.dims is None:
+            return
+        for axis, size in enumerate(tensor.dims):
+            place = tensor.perm.index(axis) if tensor.perm else axis
+            if isinstance(size, str) and self.origin(size) is None and not set("+-*") & set(size):
+                self._origins[size] = (tensor.value, place, self.scopes[-1])
+
+    def origin(self, symbol: str) -> tuple[ir.Value, int] | None:
+        """A value and the stored axis of it that has the size; None if there is none in sight."""
+        value, axis, scope = self._origins.get(symbol, (None, 0, None))
+        return (value, axis) if value is not None and scope in self.scopes else None
 
     def unique(self, name: str) -> str:
         """A name that no value has yet."""
@@ -78,7 +93,9 @@ class Writer:
         """A value that the graph is given."""
         shape = None if dims is None else ir.Shape(dims)
         value = ir.Value(name=self.unique(name), type=ir.TensorType(onnx_type(dtype)), shape=shape)
-        return Tensor(dtype, None if dims is None else tuple(dims), value)
+        made = Tensor(dtype, None if dims is None else tuple(dims), value)
+        self.remember(made)
+        return made
 
     def emit(
         self,

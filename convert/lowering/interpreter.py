@@ -30,6 +30,8 @@ Env = MutableMapping[ir.Value, Value]
 
 NONDETERMINISTIC = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 NONDETERMINISTIC |= {"Bernoulli", "Multinomial", "Dropout"}
+SEES_AROUND = {"If", "Loop", "Scan", "SequenceMap"}
+"""Operators whose graphs use values that are no inputs: known inputs do not make them known."""
 
 _EMPTY = inspect.Parameter.empty
 
@@ -218,7 +220,7 @@ class Interpreter:
         call = self._call(handler, node, inputs, attributes)
         if handler.layout is not None and self.target.channels_last:
             handler.layout(call)
-        known = all(v is None or v.known for v in inputs) and node.op_type not in NONDETERMINISTIC
+        known = all(v is None or v.known for v in inputs) and node.op_type not in NONDETERMINISTIC | SEES_AROUND
         if known and inputs and (folded := self._fold(handler, node, call, scope)) is not None:
             return folded
         if only_known and inputs:

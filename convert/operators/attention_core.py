@@ -81,7 +81,7 @@ def _biased(xp: Any, x: Any, bias: Any, *, exact: bool) -> Any:
 
 
 def _softmax_by_steps(xp: Any, x: Any) -> Any:
-    """Softmax of half-precision scores, each step rounded to their type, as the specification's reference computes it."""
+    """Softmax of half-precision scores, each step rounded to their type, as the reference implementation has it."""
     dtype = xp.dtype(x)
     exponents = xp.exp(xp.sub(x, xp.reduce_max(x, [3], True)))
     total = xp.cast(xp.reduce_sum(xp.cast(exponents, "float32"), [3], True), dtype)
@@ -104,7 +104,7 @@ def soft_cap(xp: Any, x: Any, cap: float) -> Any:
 
 
 def repeat_heads(xp: Any, q: Any, k: Any) -> Any:
-    """Give each group of query heads a copy of its key head: h0, h0, h1, h1, …"""
+    """Give each query head of a group its own copy of the key head: h0, h0, h1, h1 and so on."""
     heads, own = xp.shape(q)[1], xp.shape(k)[1]
     if not isinstance(heads, int) or not isinstance(own, int):
         if heads == own:

@@ -236,12 +236,12 @@ def _only(context: Context, *unwanted: int) -> None:
 def embed_layer_normalization(
     xp: Any,
     input_ids: Tensor,
-    segment_ids: Tensor | None,
-    word_embedding: Tensor,
-    position_embedding: Tensor,
-    segment_embedding: Tensor | None,
-    gamma: Tensor,
-    beta: Tensor,
+    segment_ids: Tensor | None = None,
+    word_embedding: Tensor | None = None,
+    position_embedding: Tensor | None = None,
+    segment_embedding: Tensor | None = None,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
     mask: Tensor | None = None,
     position_ids: Tensor | None = None,
     *,
@@ -250,6 +250,10 @@ def embed_layer_normalization(
     context: Context,
 ) -> Any:
     """Sum of word, position and segment embeddings, normalised; the mask's row sums as a second output."""
+    required = {"word_embedding": word_embedding, "position_embedding": position_embedding, "gamma": gamma}
+    for name, tensor in required.items():
+        if tensor is None:
+            raise refuse(f"input {name}", "it is missing")
     batch, length = xp.shape(input_ids)
     if position_ids is None:
         position_ids = xp.reshape(xp.iota(length), [1, length])

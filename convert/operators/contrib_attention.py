@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from xport.convert.lowering.interpreter import Context
 from xport.convert.lowering.registry import Tensor, op, refuse
 from xport.convert.operators.attention import rotate
@@ -34,9 +32,7 @@ def _mask_bias(xp: Any, mask: Any, filter_value: float, like: Any) -> Any:
     return xp.where(kept, xp.scalar(0, like), xp.scalar(filter_value, like))
 
 
-def _bias(
-    xp: Any, q: Any, k: Any, mask: Any, added: Any, filter_value: float, past: Any, causal: bool
-) -> Any:
+def _bias(xp: Any, q: Any, k: Any, mask: Any, added: Any, filter_value: float, past: Any, causal: bool) -> Any:
     """The sum of a padding mask and an explicit bias, cut off beyond the causal frontier."""
     terms = [] if mask is None else [_mask_bias(xp, mask, filter_value, q)]
     if added is not None:
@@ -145,9 +141,7 @@ def attention(
     return join_heads(xp, y), present
 
 
-def _rotated(
-    xp: Any, x: Any, positions: Any, cos: Any, sin: Any, width: int, interleaved: bool
-) -> Any:
+def _rotated(xp: Any, x: Any, positions: Any, cos: Any, sin: Any, width: int, interleaved: bool) -> Any:
     """Rotate [B, heads, S, D] by the tables' rows at positions [B, S]."""
     moved = xp.transpose(x, [0, 2, 1, 3])
     turned = rotate(xp, moved, xp.gather(cos, positions, 0), xp.gather(sin, positions, 0), width, interleaved)
@@ -193,12 +187,12 @@ def rotary_embedding(
 def group_query_attention(
     xp: Any,
     query: Tensor,
-    key: Tensor | None,
-    value: Tensor | None,
-    past_key: Tensor | None,
-    past_value: Tensor | None,
-    seqlens_k: Tensor,
-    total_sequence_length: Tensor,
+    key: Tensor | None = None,
+    value: Tensor | None = None,
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
+    seqlens_k: Tensor | None = None,
+    total_sequence_length: Tensor | None = None,
     cos_cache: Tensor | None = None,
     sin_cache: Tensor | None = None,
     position_ids: Tensor | None = None,
@@ -219,6 +213,8 @@ def group_query_attention(
 
     Each sequence's keys fill the cache from the front: ``seqlens_k + 1`` of them count, the last S of which are new.
     """
+    if seqlens_k is None:
+        raise refuse("input seqlens_k", "it is missing")
     if smooth_softmax or qk_output or context.wants(3):
         raise refuse("smooth_softmax or qk_output", "only the plain softmax is known")
     if attention_bias is not None or local_window_size != -1:
@@ -245,9 +241,7 @@ def group_query_attention(
     return (join_heads(xp, y), k, v)[: context.n_outputs]
 
 
-def _grouped(
-    xp: Any, query: Any, key: Any, value: Any, heads: int, kv_heads: int
-) -> tuple[Any, Any, Any]:
+def _grouped(xp: Any, query: Any, key: Any, value: Any, heads: int, kv_heads: int) -> tuple[Any, Any, Any]:
     """Queries, keys and values split into heads, out of one packed tensor if only one is given."""
     if key is not None and value is not None:
         return split_heads(xp, query, heads), split_heads(xp, key, kv_heads), split_heads(xp, value, kv_heads)

@@ -14,7 +14,7 @@ from xport.convert.lowering.values import Value
 from xport.convert.operators.subgraphs import Body, scalar_condition, varying, wrap
 
 UNROLL = 8
-"""A loop with at most this known number of iterations is written out, so that sizes in it are found while converting."""
+"""A loop of at most this many known iterations is written out, so that sizes in it are found while converting."""
 
 UNROLL_SEQUENCES = 1000
 """The same for a loop that carries sequences, for which no target has a run-time form here."""
@@ -96,9 +96,7 @@ def _no_trips(xp: Any, context: Context, body: ir.Graph, states: list[Value]) ->
     return tuple(results)
 
 
-def _unrolled(
-    xp: Any, context: Context, graph: ir.Graph, trips: int, states: list[Value]
-) -> tuple[Any, ...] | None:
+def _unrolled(xp: Any, context: Context, graph: ir.Graph, trips: int, states: list[Value]) -> tuple[Any, ...] | None:
     """The iterations one after another; None if one decides at run time whether the next takes place."""
     n = len(states)
     inner = Body(xp, context, graph)
@@ -218,9 +216,7 @@ def scan_8(
     rows = []
     for b in range(batch):
         own = [xp.reshape(xp.slice(t, [(0, b, b + 1, 1)]), xp.shape(t)[1:]) for t in tensors]
-        sequences = [
-            _forward(xp, t, bool(directions and directions[i]), lengths[b]) for i, t in enumerate(own[n:])
-        ]
+        sequences = [_forward(xp, t, bool(directions and directions[i]), lengths[b]) for i, t in enumerate(own[n:])]
         final, outputs = xp.scan(_step(xp, context, inner, n), own[:n], sequences, inner.operands)
         rows.append([*final, *(_lengthened(xp, y, xp.shape(tensors[-1])[1]) for y in outputs)])
     return tuple(_stack(xp, list(column)) for column in zip(*rows, strict=True))

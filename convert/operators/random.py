@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from xport.convert.lowering.host import sizes_of
 from xport.convert.lowering.interpreter import Context
 from xport.convert.lowering.registry import RawValue, op, refuse
-from xport.convert.lowering.host import sizes_of
 from xport.convert.lowering.values import Value
 from xport.errors import UnsupportedError
 
@@ -17,7 +17,8 @@ WHY = "no two runtimes draw the same numbers, so a converted model could not be 
 
 def _random(name: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{name} draws random numbers: {WHY}", "Make the random tensor an input of the model, or replace it by a constant."
+        f"{name} draws random numbers: {WHY}",
+        "Make the random tensor an input of the model, or replace it by a constant.",
     )
 
 

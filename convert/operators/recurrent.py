@@ -140,9 +140,7 @@ def _stack(xp: Any, tensors: list[Any], axis: int) -> Any:
     return parts[0] if len(parts) == 1 else xp.concat(parts, axis)
 
 
-def _fused(
-    xp: Any, context: Context, network: Network, kind: str, batch_first: bool
-) -> tuple[Any, ...] | None:
+def _fused(xp: Any, context: Context, network: Network, kind: str, batch_first: bool) -> tuple[Any, ...] | None:
     """The target's own kernel; the caller has checked that it computes the same."""
     if network.lengths is not None or network.reverse == [True]:
         return None
@@ -179,7 +177,9 @@ def _functions(
 
 
 def _plain(names: list[str] | None, default: list[str], directions: int, clip: float | None) -> bool:
-    return clip is None and [n.lower() for n in names or default * directions] == [n.lower() for n in default] * directions
+    return (
+        clip is None and [n.lower() for n in names or default * directions] == [n.lower() for n in default] * directions
+    )
 
 
 def _bias(xp: Any, network: Network, index: int, gates: int) -> tuple[Any, Any]:
@@ -311,7 +311,9 @@ def lstm(
 ) -> Any:
     """Long short-term memory, with peepholes and with coupled input and forget gates if the node asks for them."""
     default = ["Sigmoid", "Tanh", "Tanh"]
-    network = _network(xp, context, (x, w, r, b), sequence_lens, [initial_h, initial_c], direction, bool(layout), hidden_size)
+    network = _network(
+        xp, context, (x, w, r, b), sequence_lens, [initial_h, initial_c], direction, bool(layout), hidden_size
+    )
     n = len(network.reverse)
     if _plain(activations, default, n, clip) and p is None and not input_forget:
         fused = _fused(xp, context, network, "lstm", bool(layout))
@@ -325,9 +327,7 @@ def lstm(
         peepholes = [] if p is None else list(xp.split(_at(xp, p, i), [size] * 3, 0))
         weights = [xp.transpose(_at(xp, network.r, i), [1, 0]), *peepholes]
         cell = Cell(functions[i], clip, coupled=bool(input_forget))
-        y, final = _direction(
-            xp, network, i, cell, lstm_step, weights, None if wb is None else xp.add(wb, rb)
-        )
+        y, final = _direction(xp, network, i, cell, lstm_step, weights, None if wb is None else xp.add(wb, rb))
         outputs.append(y)
         finals.append(final)
     return _results(xp, context, outputs, finals, bool(layout))

@@ -80,9 +80,7 @@ def _activation(name: str, alpha: float, beta: float) -> Activation:
             "relu": lambda: xp.relu(x),
             "scaledtanh": lambda: xp.mul(xp.tanh(xp.mul(x, number(beta))), number(alpha)),
             "sigmoid": lambda: xp.sigmoid(x),
-            "softplus": lambda: xp.add(
-                xp.maximum(x, number(0)), xp.log(xp.add(xp.exp(xp.neg(xp.abs(x))), number(1)))
-            ),
+            "softplus": lambda: xp.add(xp.maximum(x, number(0)), xp.log(xp.add(xp.exp(xp.neg(xp.abs(x))), number(1)))),
             "softsign": lambda: xp.divide(x, xp.add(xp.abs(x), number(1))),
             "tanh": lambda: xp.tanh(x),
             "thresholdedrelu": lambda: xp.where(xp.greater(x, number(alpha)), x, xp.mul(x, number(0))),

@@ -146,9 +146,7 @@ def _lifted(xp: Any, tensor: Any, axis: int) -> Any:
 
 
 @op("SequenceMap")
-def sequence_map(
-    xp: Any, sequence: RawValue, *others: RawValue, body: ir.Graph, context: Context
-) -> Any:
+def sequence_map(xp: Any, sequence: RawValue, *others: RawValue, body: ir.Graph, context: Context) -> Any:
     """Apply a graph to each member, together with the members of other sequences or with whole tensors."""
     count = len(elements(sequence))
     rows = []
@@ -159,7 +157,7 @@ def sequence_map(
 
 
 @op("Optional")
-def optional(xp: Any, value: RawValue | None = None, *, type: Any = None) -> Any:
+def optional(xp: Any, value: RawValue | None = None, *, type: Any = None) -> Any:  # noqa: A002 - the attribute's name
     """A value that may be missing; one that is there stands for itself."""
     return Value() if value is None else value
 

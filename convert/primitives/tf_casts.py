@@ -98,8 +98,6 @@ class TfCasts(Widening, TfStringCasts):
             return tf.cast(rounded, self.carriers.get(dtype, dtype))
         if source.startswith("float8"):
             return self.cast(tf.cast(x, tf.float32), dtype)
-        if dtype == "bool":
-            return self.not_equal(x, self.scalar(0, x))
         if source == "uint64" and dtype in _FLOATS and self.builtins_only:
             raise refuse(f"a cast from uint64 to {dtype}", "TensorFlow Lite converts no uint64")
         if source in _FLOATS and dtype.startswith("uint"):

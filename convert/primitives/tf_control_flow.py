@@ -65,7 +65,7 @@ class TfControlFlow(TfShapes):
         shapes, outputs = self._fixpoint(lambda *current: step(tf.constant(0), list(current)), states)
         size = inputs[0].shape[0]
         length = tf.shape(inputs[0])[0] if size is None else tf.constant(size)
-        sizes = elements or [self._element_sizes(spec, states, inputs, step) for spec in outputs]
+        sizes = elements or self._element_sizes(outputs, lambda: step(tf.constant(0), list(states))[1])
         stores = [self._reserve(spec, size_, length) for spec, size_ in zip(outputs, sizes, strict=True)]
 
         def advance(i: Any, current: Tensors, filled: Tensors) -> tuple[Any, Tensors, Tensors]:
@@ -117,7 +117,7 @@ class TfControlFlow(TfShapes):
 
         shapes, outputs = self._fixpoint(probe, states)
         bound = tf.constant(_INT64_MAX, tf.int64) if limit is None else tf.cast(limit, tf.int64)
-        grown = [self._growing(spec, lambda k=k: probe(*states)[1][k]) for k, spec in enumerate(outputs)]
+        grown = self._growing(outputs, lambda: probe(*states)[1])
 
         def advance(i: Any, going: Any, current: Tensors, filled: Tensors) -> tuple[Any, Any, Tensors, Tensors]:
             going, current, made = step(i, going, current)
@@ -136,7 +136,9 @@ class TfControlFlow(TfShapes):
         self, body: LoopBody, limit: Any, condition: Any, states: Sequence[Any], operands: Sequence[Any]
     ) -> tuple[Tensors, Tensors]:
         bound = None if limit is None else int(limit)
-        final, collected = python_loops.loop(body, bound, condition, states, operands, lambda i: tf.constant(i, tf.int64))
+        final, collected = python_loops.loop(
+            body, bound, condition, states, operands, lambda i: tf.constant(i, tf.int64)
+        )
         if not collected:
             _, _, made = body(tf.constant(0, tf.int64), condition, list(states), list(operands))
             return final, [_zeros_like([0, *y.shape], y) for y in made]
@@ -152,18 +154,17 @@ class TfControlFlow(TfShapes):
                 return shapes, outputs
             shapes = merged
 
-    def _element_sizes(
-        self, spec: Any, states: Sequence[Any], inputs: Sequence[Any], step: Callable[..., Any]
-    ) -> list[Any]:
-        """The sizes of one output of a step; -1 where only the first step tells."""
-        if spec.shape.rank is None:
+    def _element_sizes(self, specs: Sequence[Any], first: Callable[[], Tensors]) -> list[list[Any]]:
+        """The sizes of each output of a step; -1 where unknown, or in TFLite, which must allocate, the first step's."""
+        if any(spec.shape.rank is None for spec in specs):
             raise refuse("a scan output of unknown rank", "TensorFlow must know the rank")
-        return [-1 if size is None else size for size in spec.shape]
+        sizes: list[list[Any]] = [[-1 if size is None else size for size in spec.shape] for spec in specs]
+        if self.flavor == "tflite" and any(-1 in row for row in sizes):
+            return [self.shape(made) for made in first()]
+        return sizes
 
     def _reserve(self, spec: Any, sizes: Sequence[Any], length: Any) -> Any:
         if self.flavor == "tflite":
-            if any(isinstance(s, int) and s < 0 for s in sizes):
-                raise refuse("a scan output whose size is found step by step", "TFLite must allocate it beforehand")
             return tf.zeros(self.stack_vector_of([length, *sizes]), _carrier(spec.dtype))
         return tf.raw_ops.TensorListReserve(
             element_shape=self.stack_vector(list(sizes)), num_elements=length, element_dtype=spec.dtype
@@ -190,13 +191,19 @@ class TfControlFlow(TfShapes):
         self.name_dims(result, [length, *(None if isinstance(s, int) and s < 0 else s for s in sizes)])
         return result
 
-    def _growing(self, spec: Any, first: Callable[[], Any]) -> Any:
+    def _growing(self, specs: Sequence[Any], first: Callable[[], Tensors]) -> Tensors:
+        """A collection for each output of an iteration; in TFLite with one row too many, since it trips over none."""
         if self.flavor != "tflite":
-            return tf.raw_ops.EmptyTensorList(element_shape=-1, max_num_elements=-1, element_dtype=spec.dtype)
-        sizes = spec.shape.as_list()
-        if None in sizes:  # one iteration ahead of time tells
-            return tf.zeros(tf.concat([[0], tf.shape(first())], 0), spec.dtype)
-        return tf.zeros([0, *sizes], spec.dtype)
+            return [
+                tf.raw_ops.EmptyTensorList(element_shape=-1, max_num_elements=-1, element_dtype=spec.dtype)
+                for spec in specs
+            ]
+        known = all(spec.shape.is_fully_defined() for spec in specs)
+        made = list(specs) if known else first()  # one iteration ahead of time tells the sizes
+        return [
+            tf.zeros([1, *y.shape] if known else tf.concat([[1], tf.shape(y)], 0), spec.dtype)
+            for y, spec in zip(made, specs, strict=True)
+        ]
 
     def _append(self, grown: Any, value: Any) -> Any:
         if self.flavor != "tflite":
@@ -205,7 +212,7 @@ class TfControlFlow(TfShapes):
 
     def _grown(self, grown: Any, spec: Any, count: Any) -> Any:
         if self.flavor == "tflite":
-            return grown
+            return grown[1:]
         if spec.shape.rank is None:
             raise refuse("a scan output of unknown rank", "TensorFlow must know the rank")
         sizes = [-1 if s is None else s for s in spec.shape]

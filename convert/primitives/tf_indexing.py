@@ -148,7 +148,7 @@ class TfIndexing(TfShapes):
         over the updates gives.
         """
         if not self.builtins_only and reduction != "mul":
-            return self._native(rows, places[:, None], updates, reduction)
+            return self._native(rows, tf.expand_dims(places, 1), updates, reduction)
         count, more = tf.shape(rows)[0], tf.shape(updates)[0]
         owner = tf.concat([tf.range(count), tf.cast(places, tf.int32)], 0)
         source = self.concat([rows, updates], 0)
@@ -173,7 +173,7 @@ class TfIndexing(TfShapes):
     def overwrite_rows(self, cache: Any, update: Any, start: Any, circular: bool) -> Any:
         """Each row of axis 0 with ``update`` written along axis 1 from that row's own start."""
         length, count = self.shape(cache)[1], self.shape(update)[1]
-        place = self.index_range(length)[None] - tf.cast(start, tf.int64)[:, None]
+        place = tf.expand_dims(self.index_range(length), 0) - tf.expand_dims(tf.cast(start, tf.int64), 1)
         if circular:
             place = tf.math.floormod(place, tf.cast(scalar_of(length), tf.int64))
         written = (place >= 0) & (place < tf.cast(scalar_of(count), tf.int64))

@@ -27,8 +27,8 @@ class TfLinear(TfBitwise):
         elif dtype in (tf.uint32, tf.uint64):
             # Products and sums wrap around alike with and without a sign.
             a, b = tf.cast(a, tf.int64), tf.cast(b, tf.int64)
-        a = a[None] if rank_a == 1 else a
-        b = b[:, None] if rank_b == 1 else b
+        a = tf.expand_dims(a, 0) if rank_a == 1 else a
+        b = tf.expand_dims(b, 1) if rank_b == 1 else b
         result = self._product(a, b)
         result = tf.squeeze(result, -1) if rank_b == 1 else result
         result = tf.squeeze(result, -1 if rank_b == 1 else -2) if rank_a == 1 else result
@@ -40,7 +40,7 @@ class TfLinear(TfBitwise):
             raise refuse("a matrix product of float64", "TensorFlow Lite multiplies no such type")
         if not self.builtins_only or a.dtype.is_floating:
             return tf.matmul(a, b)
-        return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)
+        return tf.reduce_sum(tf.expand_dims(a, -1) * tf.expand_dims(b, -3), -2)
 
     def gemm(
         self,
@@ -80,14 +80,14 @@ class TfLinear(TfBitwise):
         result = tf.ones(tf.shape(x)[:-2], x.dtype)
         for left in range(size, 0, -1):
             place = tf.argmax(tf.abs(x[..., 0]), -1, output_type=tf.int32)
-            hit = tf.cast(tf.equal(tf.range(left), place[..., None]), x.dtype)
-            pivot = tf.reduce_sum(x * hit[..., None], -2)
+            hit = tf.cast(tf.equal(tf.range(left), tf.expand_dims(place, -1)), x.dtype)
+            pivot = tf.reduce_sum(x * tf.expand_dims(hit, -1), -2)
             # The first row takes the pivot's place, which changes the sign unless they are the same.
-            x = x + hit[..., None] * (x[..., :1, :] - x)
+            x = x + tf.expand_dims(hit, -1) * (x[..., :1, :] - x)
             sign = tf.where(tf.equal(place, 0), 1.0, -1.0)
             result = result * pivot[..., 0] * sign
             divisor = tf.where(tf.equal(pivot[..., :1], 0.0), 1.0, pivot[..., :1])
-            factor = x[..., 1:, :1] / divisor[..., None]
+            factor = x[..., 1:, :1] / tf.expand_dims(divisor, -1)
             x = x[..., 1:, 1:] - factor * pivot[..., None, 1:]
         return result
 

@@ -136,9 +136,9 @@ class TfReduction(TfLinear):
         order = [*[i for i in range(rank) if i != axis], axis]
         rows = tf.transpose(x, order)
         place = tf.range(tf.shape(x)[axis])
-        into, out = place[:, None], place[None]
+        into, out = tf.expand_dims(place, 1), tf.expand_dims(place, 0)
         if reverse:
             into, out = -into, -out
         kept = out < into if exclusive else out <= into
-        products = tf.reduce_prod(tf.where(kept, rows[..., None, :], tf.ones((), x.dtype)), -1)
+        products = tf.reduce_prod(tf.where(kept, tf.expand_dims(rows, -2), tf.ones((), x.dtype)), -1)
         return tf.transpose(products, [order.index(i) for i in range(rank)])

@@ -73,7 +73,7 @@ class TfSelection(TfIndexing):
     def unique_rows(self, rows: Any, ordered: bool) -> tuple[Any, Any, Any, Any]:
         """Distinct rows of a matrix, ordered by their first column, then their second, and so on."""
         if self.builtins_only:
-            equal = tf.reduce_all(self.equal(rows[:, None], rows[None]), 2)
+            equal = tf.reduce_all(self.equal(tf.expand_dims(rows, 1), tf.expand_dims(rows, 0)), 2)
             first = tf.argmax(tf.cast(equal, tf.int32), 1, output_type=tf.int32)
             _, inverse = tf.unique(first, out_idx=tf.int32)
             distinct, _ = tf.unique(first, out_idx=tf.int32)
@@ -103,7 +103,7 @@ class TfSelection(TfIndexing):
     def _lexicographic(self, rows: Any) -> Any:
         """The order that sorts distinct rows by their first column, then the second…"""
         if self.builtins_only:
-            differs = self.not_equal(rows[:, None], rows[None])
+            differs = self.not_equal(tf.expand_dims(rows, 1), tf.expand_dims(rows, 0))
             column = tf.argmax(tf.cast(differs, tf.int32), 2, output_type=tf.int32)
             key = self.sort_key(rows, True)
             row = tf.gather(key, column, axis=1, batch_dims=1)  # [i, j]: row i at the column where i and j differ
@@ -168,7 +168,7 @@ class TfSelection(TfIndexing):
         shape, boxes = tf.shape(rank), tf.shape(rank)[2]
         lower, upper = corners[..., :2], corners[..., 2:]
         area = (upper[..., 0] - lower[..., 0]) * (upper[..., 1] - lower[..., 1])
-        turns = tf.range(limit)[None, None]
+        turns = tf.reshape(tf.range(limit), [1, 1, -1])
 
         def go_on(step: Any, alive: Any, _: Any) -> Any:
             return tf.logical_and(step < limit, tf.reduce_any(alive))
@@ -176,9 +176,9 @@ class TfSelection(TfIndexing):
         def select(step: Any, alive: Any, chosen: Any) -> Any:
             best = tf.argmin(tf.where(alive, rank, boxes), 2, output_type=tf.int32)
             found = tf.reduce_any(alive, 2)
-            place = tf.logical_and(tf.equal(turns, step), found[:, :, None])
-            chosen = tf.where(place, best[:, :, None], chosen)
-            left = tf.logical_and(alive, tf.not_equal(tf.range(boxes)[None, None], best[:, :, None]))
+            place = tf.logical_and(tf.equal(turns, step), tf.expand_dims(found, 2))
+            chosen = tf.where(place, tf.expand_dims(best, 2), chosen)
+            left = tf.logical_and(alive, tf.not_equal(tf.reshape(tf.range(boxes), [1, 1, -1]), tf.expand_dims(best, 2)))
             overlap = self._overlap(lower, upper, area, best)
             return step + 1, tf.logical_and(left, tf.logical_not(overlap > iou)), chosen
 
@@ -191,14 +191,15 @@ class TfSelection(TfIndexing):
         )[2]
         places = tf.where(chosen >= 0)
         picked = tf.cast(tf.gather_nd(chosen, places), tf.int64)
-        return tf.concat([places[:, :2], picked[:, None]], 1)
+        return tf.concat([places[:, :2], tf.expand_dims(picked, 1)], 1)
 
     def _overlap(self, lower: Any, upper: Any, area: Any, best: Any) -> Any:
         """Intersection over union of every box with the best one of its batch element and class; 0 if either is empty."""
         low, high, size = (tf.gather(v, best, axis=1, batch_dims=1) for v in (lower, upper, area))
-        extent = tf.minimum(upper[:, None], high[:, :, None]) - tf.maximum(lower[:, None], low[:, :, None])
+        extent = tf.minimum(tf.expand_dims(upper, 1), tf.expand_dims(high, 2)) - tf.maximum(tf.expand_dims(lower, 1), tf.expand_dims(low, 2))
         meets = tf.reduce_all(extent > 0, -1)
         shared = extent[..., 1] * extent[..., 0]
-        union = area[:, None] + size[..., None] - shared
-        valid = meets & (shared > 0) & (area[:, None] > 0) & (size[..., None] > 0) & (union > 0)
+        area, size = tf.expand_dims(area, 1), tf.expand_dims(size, 2)
+        union = area + size - shared
+        valid = meets & (shared > 0) & (area > 0) & (size > 0) & (union > 0)
         return tf.where(valid, shared / tf.where(valid, union, 1.0), 0.0)

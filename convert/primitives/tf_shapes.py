@@ -90,7 +90,7 @@ class TfShapes(TfReduction):
         if not allowzero:
             # Past the input's rank no size can be copied, so what is there does not matter.
             n = tf.shape(shape)[0]
-            own = tf.concat([tf.shape(x), tf.ones(tf.maximum(n - x.shape.rank, 0)[None], tf.int32)], 0)[:n]
+            own = tf.concat([tf.shape(x), tf.ones(tf.expand_dims(tf.maximum(n - x.shape.rank, 0), 0), tf.int32)], 0)[:n]
             shape = tf.where(tf.equal(shape, 0), own, shape)
         return tf.reshape(x, shape)
 
@@ -117,7 +117,7 @@ class TfShapes(TfReduction):
     def _mask(self, axes: Any, rank: Any) -> Any:
         """Which of ``rank`` axes a tensor of axes names."""
         axes = tf.reshape(tf.cast(axes, tf.int32), [-1, 1])
-        named = tf.equal(tf.where(axes < 0, axes + rank, axes), tf.range(rank)[None])
+        named = tf.equal(tf.where(axes < 0, axes + rank, axes), tf.expand_dims(tf.range(rank), 0))
         return tf.reduce_any(named, 0)
 
     def pad_constant(self, x: Any, begins: Sequence[Any], ends: Sequence[Any], value: Any) -> Any:
@@ -177,11 +177,11 @@ class TfShapes(TfReduction):
         axes = tf.range(count) if axes is None else tf.cast(axes, tf.int32)
         axes = tf.where(axes < 0, axes + rank, axes)
         steps = tf.fill([count], 1) if steps is None else _clipped(steps)
-        place = tf.equal(axes[:, None], tf.range(rank)[None])
+        place = tf.equal(tf.expand_dims(axes, 1), tf.expand_dims(tf.range(rank), 0))
         named = tf.reduce_any(place, 0)
 
         def spread(values: Any, otherwise: int) -> Any:
-            rows = tf.reduce_sum(tf.where(place, values[:, None], 0), 0)
+            rows = tf.reduce_sum(tf.where(place, tf.expand_dims(values, 1), 0), 0)
             return tf.where(named, rows, otherwise)
 
         bounds = spread(_clipped(starts), 0), spread(_clipped(ends), INT32.max), spread(steps, 1)
@@ -244,9 +244,9 @@ class TfShapes(TfReduction):
     def spread_pads(self, pads: Any, axes: Any, rank: int) -> Any:
         """Pads of axes that a tensor names, as pads of all axes."""
         axes = tf.cast(axes, tf.int32)
-        place = tf.equal(tf.where(axes < 0, axes + rank, axes)[:, None], tf.range(rank)[None])
+        place = tf.equal(tf.expand_dims(tf.where(axes < 0, axes + rank, axes), 1), tf.expand_dims(tf.range(rank), 0))
         halves = tf.reshape(pads, [2, -1, 1])
-        return tf.reshape(tf.reduce_sum(tf.where(place[None], halves, tf.zeros((), pads.dtype)), 1), [2 * rank])
+        return tf.reshape(tf.reduce_sum(tf.where(tf.expand_dims(place, 0), halves, tf.zeros((), pads.dtype)), 1), [2 * rank])
 
     def arange(self, start: Any, limit: Any, delta: Any) -> Any:
         """``start + i * delta`` for each i that stays before the limit; rank-0 tensors of one type."""

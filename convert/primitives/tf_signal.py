@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,30 +49,46 @@ class TfSignal(TfResampling):
 
     def _fourier_by_matrix(self, x: Any, axis: int, length: Any, inverse: bool, onesided: bool) -> Any:
         """The transform as its defining sum, since TFLite has no such kernel."""
-        whole, part = self.positions(length), self.positions(length // 2 + 1 if onesided else length)
-        outer, inner = (whole, part) if inverse else (part, whole)
-        turn = self.size_scalar(length)
-        steps = tf.cast((outer[:, None] * inner[None, :]) % turn, x.dtype)
-        angle = steps * (tf.constant(2 * np.pi, x.dtype) / tf.cast(turn, x.dtype))
-        cosine, sine = tf.cos(angle), tf.sin(angle)
+        half = length // 2 + 1 if onesided else length
+        counts = (length, half) if inverse else (half, length)
+        cosine, sine = self._waves(x, counts[0], counts[1], length)
         if inverse:
-            cosine, sine = cosine / tf.cast(turn, x.dtype), -sine / tf.cast(turn, x.dtype)
-        if inverse and onesided:
-            ends = (inner == 0) | (inner * 2 == turn)
-            twice = tf.where(ends, tf.ones((), x.dtype), tf.constant(2, x.dtype))
-            cosine, sine = cosine * twice, sine * twice
+            share = self._shares(x, counts[1], length, onesided)
+            cosine, sine = [part * share for part in cosine], [part * -share for part in sine]
         real = x[..., :1]
-        first, second = self._split_mix(real, cosine, axis), -self._split_mix(real, sine, axis)
+        first, second = self._mixed(real, cosine, axis), -self._mixed(real, sine, axis)
         if x.shape[-1] == 2:
             imaginary = x[..., 1:]
-            first = first + self._split_mix(imaginary, sine, axis)
-            second = second + self._split_mix(imaginary, cosine, axis)
-        return first if inverse and onesided else tf.concat([first, second], -1)
+            first = first + self._mixed(imaginary, sine, axis)
+            second = second + self._mixed(imaginary, cosine, axis)
+        result = first if inverse and onesided else tf.concat([first, second], -1)
+        return result / self.size_like(length, x) if inverse else result
 
-    def _split_mix(self, x: Any, matrix: Any, axis: int) -> Any:
-        """Multiply by a matrix in two parts, so that the products of the leading bits are exact."""
-        lead = tf.round(matrix * 4096) / 4096
-        return self.mix_axis(x, lead, axis) + self.mix_axis(x, matrix - lead, axis)
+    def _waves(self, x: Any, rows: Any, columns: Any, length: Any) -> tuple[list[Any], list[Any]]:
+        """Cosines and sines of all products of positions, each as leading bits and the rest."""
+        if all(isinstance(v, int) for v in (rows, columns, length)):
+            steps = np.outer(np.arange(rows), np.arange(columns)) % length
+            angles = steps * (2 * np.pi / max(length, 1))
+            leads = [np.round(wave * 4096) / 4096 for wave in (np.cos(angles), np.sin(angles))]
+            rests = [np.cos(angles) - leads[0], np.sin(angles) - leads[1]]
+            pairs = [[tf.constant(p.astype(np.float32)) for p in pair] for pair in zip(leads, rests, strict=True)]
+            return pairs[0], pairs[1]
+        turn = self.size_scalar(length)
+        turns = (self.positions(rows)[:, None] * self.positions(columns)[None, :]) % turn
+        angle = tf.cast(turns, x.dtype) * (tf.constant(2 * np.pi, x.dtype) / tf.cast(turn, x.dtype))
+        return [tf.cos(angle)], [tf.sin(angle)]
+
+    def _shares(self, x: Any, half: Any, length: Any, onesided: bool) -> Any:
+        """How often each coefficient of a spectrum counts: twice, if its mirror image is left out."""
+        if not onesided:
+            return tf.ones((), x.dtype)
+        place = self.positions(half)
+        alone = (place == 0) | (place * 2 == self.size_scalar(length))
+        return tf.where(alone, tf.ones((), x.dtype), tf.constant(2, x.dtype))
+
+    def _mixed(self, x: Any, parts: Sequence[Any], axis: int) -> Any:
+        """Multiply by a matrix in parts: products of the leading bits alone are exact for short numbers."""
+        return tf.add_n([self.mix_axis(x, part, axis) for part in parts])
 
 
 def _complex(pairs: Any) -> Any:

@@ -140,7 +140,20 @@ def _inside() -> Iterator[None]:
         yield
 
 
-def _fresh(tensors: Sequence[Any], given: Sequence[Any]) -> Tensors:
+def _distinct(operands: Sequence[Any], others: Sequence[Any] = ()) -> tuple[Tensors, list[int]]:
+    """Each operand once, since a body's graph has one argument a tensor; and where each of them went."""
+    unique: Tensors = []
+    places = []
+    for operand in operands:
+        place = next((i for i, known in enumerate(unique) if known is operand), len(unique))
+        if place == len(unique):
+            unique.append(operand)
+        places.append(place)
+    taken = {id(t) for t in others}
+    return [t.clone() if id(t) in taken else t for t in unique], places
+
+
+def _fresh(tensors: Sequence[Any]) -> Tensors:
     """Copies: higher-order operators let no output be an input, a view of one, or another output."""
     return [t.clone() for t in tensors]
 
@@ -148,28 +161,32 @@ def _fresh(tensors: Sequence[Any], given: Sequence[Any]) -> Tensors:
 def _exported_branch(
     condition: Any, then: Callable[[Tensors], Tensors], otherwise: Callable[[Tensors], Tensors], operands: Sequence[Any]
 ) -> Tensors:
+    unique, places = _distinct(operands)
+
     def wrap(function: Callable[[Tensors], Tensors]) -> Callable[..., Any]:
         def run(*inner: Any) -> tuple[Any, ...]:
             with _inside():
-                return tuple(_fresh(function(list(inner)), inner))
+                return tuple(_fresh(function([inner[i] for i in places])))
 
         return run
 
-    return list(cond_op(condition, wrap(then), wrap(otherwise), tuple(operands)))
+    return list(cond_op(condition, wrap(then), wrap(otherwise), tuple(unique)))
 
 
 def _exported_scan(
     body: ScanBody, states: Sequence[Any], inputs: Sequence[Any], operands: Sequence[Any]
 ) -> tuple[Tensors, Tensors]:
     n, m = len(states), len(inputs)
+    unique, places = _distinct(operands, inputs)
 
     def step(*flat: Any) -> tuple[Any, ...]:
+        outer = flat[n + m :]
         with _inside():
-            after, made = body(list(flat[:n]), list(flat[n : n + m]), list(flat[n + m :]))
-            return tuple(_fresh([*after, *made], flat))
+            after, made = body(list(flat[:n]), list(flat[n : n + m]), [outer[i] for i in places])
+            return tuple(_fresh([*after, *made]))
 
     start = [s.clone() for s in states]
-    result = list(scan_op(step, start, list(inputs), tuple(operands)))
+    result = list(scan_op(step, start, list(inputs), tuple(unique)))
     return result[:n], result[n:]
 
 
@@ -178,6 +195,7 @@ def _exported_loop(
 ) -> tuple[Tensors, Tensors]:
     """A while_loop; each output goes into a buffer of ``limit`` rows, of which those used are kept."""
     n = len(states)
+    unique, places = _distinct(operands)
     start = torch.scalar_tensor(0, dtype=torch.int64, device=xp.device)
     with _inside():
         _, after, made = body(start, condition, list(states), list(operands))
@@ -196,20 +214,21 @@ def _exported_loop(
     def step(*flat: Any) -> tuple[Any, ...]:
         i, more, rest = flat[0], flat[1], flat[2:]
         current, filled = list(rest[:n]), list(rest[n : n + len(buffers)])
-        outer = list(rest[n + len(buffers) : None if limit is None else -1])
+        given = rest[n + len(buffers) : None if limit is None else -1]
+        outer = [given[i] for i in places]
         with _inside():
             more, after, made = body(i, more, current, outer)
             filled = [f.index_copy(0, i.reshape(1), y.unsqueeze(0)) for f, y in zip(filled, made, strict=True)]
-            return tuple(_fresh([i + 1, more.reshape(()), *after, *filled], flat))
+            return tuple(_fresh([i + 1, more.reshape(()), *after, *filled]))
 
     carried = (start, condition.reshape(()).clone(), *(s.clone() for s in states), *buffers)
-    additional = (*operands, *([] if limit is None else [_tensor(xp, limit)]))
+    additional = (*unique, *([] if limit is None else [_tensor(xp, limit)]))
     result = list(while_loop_op(going, step, carried, additional))
     outputs = result[2 + n :]
     if outputs:
         count = result[0].item()
-        torch._check(count >= 0)
-        torch._check(count <= outputs[0].shape[0])
+        torch._check(count >= 0)  # type: ignore[no-untyped-call]
+        torch._check(count <= outputs[0].shape[0])  # type: ignore[no-untyped-call]
         outputs = [y.narrow(0, 0, count) for y in outputs]
     return result[2 : 2 + n], outputs
 
@@ -226,7 +245,7 @@ def _rows(limit: Any) -> Any:
     if not isinstance(limit, torch.Tensor):
         return limit
     rows = limit.item()
-    torch._check(rows >= 0)
+    torch._check(rows >= 0)  # type: ignore[no-untyped-call]
     return rows
 
 

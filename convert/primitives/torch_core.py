@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
@@ -60,6 +61,8 @@ class TorchCore(Target):
         self.weights: dict[int, Any] = {}
         """The registered parameter or buffer by the identity of its array."""
         self.device = torch.device("cpu")
+        self._traced_sizes = WeakTensorKeyDictionary()
+        """While `torch.jit.trace` records, every size is a tensor; here are the numbers that are known all the same."""
 
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         registered = self.weights.get(id(array if key is None else key))
@@ -72,27 +75,46 @@ class TorchCore(Target):
         return int(tensor.dim())
 
     def shape(self, tensor: Any) -> list[Any]:
-        return list(tensor.shape)
+        if torch._C._get_tracing_state() is None:
+            return list(tensor.shape)
+        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()
+        return [size if number is None else number for size, number in zip(tensor.shape, known, strict=True)]
+
+    def name_dims(self, tensor: Any, dims: Sequence[Any]) -> None:
+        if torch._C._get_tracing_state() is None or not isinstance(tensor, torch.Tensor) or tensor.dim() != len(dims):
+            return
+        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()
+        numbers = [d if isinstance(d, int) and d >= 0 else k for d, k in zip(dims, known, strict=True)]
+        self._traced_sizes[tensor] = numbers
 
     def dtype(self, tensor: Any) -> str:
         return _DTYPE_NAMES[tensor.dtype]
 
     def reshape(self, tensor: Any, sizes: Sequence[Any]) -> Any:
-        return tensor.reshape(list(sizes))
+        result = tensor.reshape(list(sizes))
+        self.name_dims(result, list(sizes))
+        return result
 
     def transpose(self, tensor: Any, order: Sequence[int]) -> Any:
-        return tensor.permute(list(order))
+        result = tensor.permute(list(order))
+        self.name_dims(result, [self.shape(tensor)[axis] for axis in order])
+        return result
 
     def stack(self, vector: HostVector) -> Any:
         dtype = TORCH_DTYPES[vector.dtype]
         if vector.static:
             return torch.tensor(vector.array().tolist(), dtype=dtype, device=self.device)
-        items = [torch.scalar_tensor(i, dtype=dtype, device=self.device) for i in vector.items]
+        items = [
+            i.to(dtype) if isinstance(i, torch.Tensor) else torch.scalar_tensor(i, dtype=dtype, device=self.device)
+            for i in vector.items
+        ]
         return items[0] if vector.scalar else torch.stack(items)
 
     def unstack(self, tensor: Any, what: str) -> list[Any]:
         if tensor.dim() > 1:
             raise refuse(what, f"a vector is expected, found rank {tensor.dim()}")
+        if torch._C._get_tracing_state() is not None:  # a number would be the example's for ever
+            return list(tensor.reshape(-1).unbind(0))
         return [item.item() for item in tensor.reshape(-1)]
 
     @contextlib.contextmanager

@@ -49,7 +49,7 @@ class TorchRecurrent(TorchShapes):
         order = GATES[kind]
         flat = [_reordered(w, order) for direction in weights for w in direction]
         initial = tuple(states) if kind == "lstm" else states[0]
-        function = getattr(torch._VF, kind)  # type: ignore[attr-defined]
+        function = getattr(torch._VF, kind)
         result = function(x, initial, flat, True, 1, 0.0, False, len(weights) == 2, False)
         return result[0], list(result[1:])
 

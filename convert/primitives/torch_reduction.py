@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import has_free_unbacked_symbols
 
 from xport.convert.primitives.torch_linear import TorchLinear
 
@@ -45,10 +46,15 @@ class TorchReduction(TorchLinear):
     def _extreme(self, reduce: Callable[..., Any], x: Any, axes: list[int], keepdims: bool, *, lowest: bool) -> Any:
         if not axes:
             return x
-        gone = {a % x.dim() for a in axes}
+        gone = _places(x, axes)
         if any(isinstance(x.shape[a], int) and x.shape[a] == 0 for a in gone):
             sizes = [1 if i in gone else s for i, s in enumerate(x.shape) if keepdims or i not in gone]
             return torch.full(sizes, _bound(x.dtype, lowest), dtype=x.dtype, device=x.device)
+        if hidden := [a for a in sorted(gone) if has_free_unbacked_symbols(x.shape[a])]:
+            # Perhaps there is nothing to reduce: one neutral element more changes no other result.
+            sizes = [1 if i == hidden[0] else s for i, s in enumerate(x.shape)]
+            more = torch.full(sizes, _bound(x.dtype, lowest), dtype=x.dtype, device=x.device)
+            x = torch.cat([x, more], hidden[0])
         if x.dtype in (torch.uint16, torch.uint32):
             return reduce(x.to(torch.int64), axes, keepdims).to(x.dtype)
         return reduce(x, axes, keepdims)
@@ -63,7 +69,15 @@ class TorchReduction(TorchLinear):
 
     def reduce_log_sum_exp(self, x: Any, axes: list[int], keepdims: bool) -> Any:
         """The logarithm of the sum of exponentials, safe from overflow."""
-        return torch.logsumexp(x, axes, keepdims) if axes else x
+        if not axes:
+            return x
+        if not self.staged:
+            return torch.logsumexp(x, axes, keepdims)
+        # PyTorch's own looks whether there is anything to reduce, which may not be known while a graph is recorded.
+        peak = self.reduce_max(x, axes, True)
+        peak = torch.where(peak.abs() < float("inf"), peak, 0)
+        total = torch.log(torch.sum(torch.exp(x - peak), axes, keepdim=True)) + peak
+        return total if keepdims else self.reshape(total, [s for i, s in enumerate(x.shape) if i not in _places(x, axes)])
 
     def reduce_at(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool, noop: bool) -> Any:
         """Reduce over axes that a tensor names; all of them, unless ``noop``, if it is empty.
@@ -126,6 +140,10 @@ class TorchReduction(TorchLinear):
             first = torch.full_like(x.narrow(axis, 0, 1), neutral)
             result = torch.cat([first, result.narrow(axis, 0, x.shape[axis] - 1)], axis)
         return result.flip(axis) if reverse else result
+
+
+def _places(x: Any, axes: list[int]) -> set[int]:
+    return {a % x.dim() for a in axes}
 
 
 def _bound(dtype: Any, lowest: bool) -> Any:

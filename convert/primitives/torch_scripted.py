@@ -1,5 +1,8 @@
 """Branches and loops for `torch.jit.trace`: bodies are traced, the control flow around them is scripted."""
 
+# TorchScript knows neither unpacking in lists nor functions in conditional expressions.
+# ruff: noqa: RUF005, SIM108
+
 from __future__ import annotations
 
 import contextlib
@@ -16,11 +19,11 @@ from xport.convert.primitives.python_loops import LoopBody, ScanBody, Tensors
 def _untraced() -> Iterator[None]:
     """Leave the recording that is under way; a body is recorded on its own."""
     state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch._C._set_tracing_state(state)
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
 
 
 def _traced(function: Callable[..., Tensors], *examples: Sequence[Any]) -> Any:
@@ -35,7 +38,9 @@ def _traced(function: Callable[..., Tensors], *examples: Sequence[Any]) -> Any:
                 given[i] = tensors
             return [t.clone() for t in function(*given)]
 
-        return torch.jit.trace(run, tuple(detached[i] for i in used), check_trace=False, strict=False)
+        return torch.jit.trace(  # type: ignore[no-untyped-call]
+            run, tuple(detached[i] for i in used), check_trace=False, strict=False
+        )
 
 
 def branch(
@@ -114,7 +119,9 @@ def loop(
 
     step = _traced(flat, [counter, condition, *states, *operands])
 
-    def run(bound: Tensor, going: Tensor, states: List[Tensor], operands: List[Tensor], n_states: int, n: int) -> List[Tensor]:  # noqa: UP006, E501
+    def run(
+        bound: Tensor, going: Tensor, states: list[Tensor], operands: list[Tensor], n_states: int, n: int
+    ) -> List[Tensor]:  # noqa: UP006
         limit = int(bound)
         start = going
         first = states

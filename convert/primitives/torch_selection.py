@@ -75,7 +75,11 @@ class TorchSelection(TorchIndexing):
         if torch.jit.is_tracing():
             turn = torch.jit.script(_suppress)(*state, *constants)
         elif self.staged:
-            turn = torch._higher_order_ops.while_loop(_unfinished, _select, state, constants)[2]
+            turn = torch._higher_order_ops.while_loop(
+                lambda *carried: _unfinished(*carried, *constants),
+                lambda *carried: _select(*carried, *constants),
+                state,
+            )[2]
         else:
             turn = _suppress(*state, *constants)
         # Selected boxes ordered by batch, class and turn.

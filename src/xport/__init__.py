@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xport.loading import load as load
     from xport.signature import Signature as Signature
     from xport.signature import TensorSpec as TensorSpec
+    from xport.validate.api import validate as validate
+    from xport.validate.results import ValidationReport as ValidationReport
     from xport.validate.verdicts import Tolerance as Tolerance
     from xport.verify import verify as verify
 
@@ -55,6 +57,7 @@ _HOMES = {
     "UnsupportedError": "xport.errors",
     "UntrustedCodeError": "xport.errors",
     "UsageError": "xport.errors",
+    "ValidationReport": "xport.validate.results",
     "WorkerError": "xport.errors",
     "XportError": "xport.errors",
     "XportWarning": "xport.errors",
@@ -63,7 +66,7 @@ _HOMES = {
     "to_module": "xport.convert.to_module",
 }
 # Modules and packages of that name that are also functions; see `xport.callable_module`.
-_CALLABLE = ("convert", "verify")
+_CALLABLE = ("convert", "validate", "verify")
 
 __all__ = [
     "Artifact",
@@ -81,6 +84,7 @@ __all__ = [
     "UnsupportedError",
     "UntrustedCodeError",
     "UsageError",
+    "ValidationReport",
     "WorkerError",
     "XportError",
     "XportWarning",
@@ -89,6 +93,7 @@ __all__ = [
     "inspect",
     "load",
     "to_module",
+    "validate",
     "verify",
 ]
 

@@ -15,6 +15,8 @@ _EXTRAS = {
     "onnxruntime": "cpu",
     "tensorflow": "cpu",
     "ai_edge_litert": "cpu",
+    "jinja2": "report",
+    "matplotlib": "report",
 }
 _DEFAULTS = {
     # onnxruntime's Linux wheels contact their vendor unless this is set before the import.

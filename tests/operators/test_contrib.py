@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.operators.parity import check, node_model
 
 RNG = np.random.default_rng(3)
@@ -16,7 +17,9 @@ def some(*shape: int) -> np.ndarray:
     return RNG.uniform(-1, 1, shape).astype(np.float32)
 
 
-def one(op: str, inputs: list[np.ndarray | None], *, outputs: int = 1, domain: str = "com.microsoft", **extra: Any) -> None:
+def one(
+    op: str, inputs: list[np.ndarray | None], *, outputs: int = 1, domain: str = "com.microsoft", **extra: Any
+) -> None:
     """Check one node with its inputs fed."""
     feed = [x for x in inputs if x is not None]
     opset = extra.pop("opset", 17)
@@ -135,9 +138,9 @@ def test_rotary_embedding(interleaved: int) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("rotary", [0, 1])
 def test_group_query_attention_without_a_past(packed: bool, rotary: int) -> None:
-    q, k, v = some(2, 3, 32), some(2, 3, 16), some(2, 3, 16)
+    q, k, v = some(2, 3, 64), some(2, 3, 32), some(2, 3, 32)
     given = [np.concatenate([q, k, v], 2), None, None] if packed else [q, k, v]
-    tables = [some(9, 4), some(9, 4)] if rotary else []
+    tables = [some(9, 8), some(9, 8)] if rotary else []
     lengths, total = np.array([2, 2], np.int32), np.array([3], np.int32)
     inputs = [*given, None, None, lengths, total, *tables]
     one("GroupQueryAttention", inputs, num_heads=4, kv_num_heads=2, do_rotary=rotary, outputs=3)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+
 from tests.operators.parity import check, element_type
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -84,7 +85,9 @@ def drawn(seed: int) -> tuple[onnx.ModelProto, Any]:
         attributes["input_forget"] = 1
     extras = {e for e in ("bias", "lengths", "h0", "c0", "peepholes") if draw.random() < 0.5}
     extras -= set() if op == "LSTM" else {"c0", "peepholes"}
-    return network(op, directions, draw.choice([1, 3, 4]), draw.choice([1, 3]), seed, extras=extras, attributes=attributes)
+    return network(
+        op, directions, draw.choice([1, 3, 4]), draw.choice([1, 3]), seed, extras=extras, attributes=attributes
+    )
 
 
 @pytest.mark.parametrize("seed", range(18))

@@ -82,7 +82,7 @@ def match(
         pairs = ", ".join(f"{a} = {b}" for a, b in outputs.items() if a != b)
         notes.append(f"outputs matched by their order, since {nameless.name} records no output names: {pairs}")
     if inputs is None or outputs is None:
-        raise _refused(reference, wanted, other, found, inputs_match=inputs is not None)
+        raise _refused(reference, wanted, other, found)
     renamed = {a: b for side in (inputs, outputs) for a, b in side.items() if a != b and own.get(a) == b}
     if renamed:
         notes.append("names as you mapped them: " + ", ".join(f"{a} = {b}" for a, b in renamed.items()))
@@ -145,20 +145,17 @@ def _fixes(want: TensorSpec, have: TensorSpec) -> bool:
     return any(isinstance(a, str) and isinstance(b, int) for a, b in pairs)
 
 
-def _refused(
-    reference: Subject, wanted: Signature, other: Subject, found: Signature, *, inputs_match: bool
-) -> UsageError:
+def _refused(reference: Subject, wanted: Signature, other: Subject, found: Signature) -> UsageError:
     rows = [("", reference.name, other.name)]
     for side, left, right in (("in", wanted.inputs, found.inputs), ("out", wanted.outputs, found.outputs)):
         for position in range(max(len(left), len(right))):
-            cells = [str(specs[position]) if position < len(specs) else "—" for specs in (left, right)]
-            rows.append((side, *cells))
+            own, theirs = (str(specs[position]) if position < len(specs) else "—" for specs in (left, right))
+            rows.append((side, own, theirs))
     width = max(len(row[1]) for row in rows)
     table = "\n".join(f"  {side:4}{left:{width}}  {right}" for side, left, right in rows)
-    sides = ((wanted.outputs, found.outputs),) if inputs_match else ((wanted.inputs, found.inputs),)
     free = [
         (a.name, b.name)
-        for left, right in sides
+        for left, right in ((wanted.inputs, found.inputs), (wanted.outputs, found.outputs))
         for a, b in zip(
             [s for s in left if s.name not in {o.name for o in right}],
             [s for s in right if s.name not in {o.name for o in left}],

@@ -116,7 +116,8 @@ def warm_up(number: int, inputs: dict[str, np.ndarray], *, seconds: float, calls
         What it took.
     """
     _held[number] = inputs
-    runner, taken = host.get_here(number), []
+    runner = host.get_here(number)
+    taken: list[float] = []
     begin = time.perf_counter()
     steady = False
     while not steady and len(taken) < calls and (time.perf_counter() - begin < seconds or len(taken) < 2):

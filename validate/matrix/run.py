@@ -235,7 +235,9 @@ class _Matrix:
                 continue
             elsewhere = home.device != cell.device
             labels = [f"{c.artifact} on {c.device}" if elsewhere else c.artifact for c in (cell, home)]
-            speeds.append(Speed(cell.device, cell.batch, compare(labels[0], cell.latency, labels[1], home.latency)))
+            speeds.append(
+                Speed(cell.artifact, cell.device, cell.batch, compare(labels[0], cell.latency, labels[1], home.latency))
+            )
         return speeds
 
     def _info(self, subject: Subject) -> ArtifactInfo:

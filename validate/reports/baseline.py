@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from xport.errors import UsageError
-from xport.validate.latency import LEAST_FACTOR
 from xport.validate.results import REPORT_VERSION, BaselineReport, ValidationReport
 
 DRIFT_FACTOR = 2.0
@@ -21,6 +20,9 @@ DRIFT_FACTOR = 2.0
 
 DRIFT_LEAST = 1.5
 """…unless it is still below this many floors, where luck decides."""
+
+SLOWER_FACTOR = 1.1
+"""Two runs are two sets of processes, which differ by more than the rounds of one run tell."""
 
 SIZE_FACTOR = 1.02
 MEMORY_FACTOR = 1.2
@@ -175,19 +177,18 @@ class _Comparison:
             return
         (low, middle, high), (old_low, old_middle, old_high) = new, old
         factor = old_middle / middle  # how much more of the reference's time it takes
-        if high < old_low and factor >= LEAST_FACTOR:
+        if high < old_low and factor >= SLOWER_FACTOR:
             self.worse.append(
                 f"{name}: slower beyond noise, {factor:.2f} times its earlier latency in terms of the reference's."
             )
-        elif low > old_high and 1 / factor >= LEAST_FACTOR:
+        elif low > old_high and 1 / factor >= SLOWER_FACTOR:
             self.changed.append(f"{name}: faster, {1 / factor:.2f} times in terms of the reference's latency.")
 
 
 def _relative(side: Row, name: str) -> Iterator[tuple[float, float, float]]:
     """How many times as fast as the reference a cell is, with its interval."""
     for row in side["speeds"]:
-        artifact = row["name"].removesuffix(f" on {row['device']}")
-        if _words((artifact, row["device"], row["batch"])) == name:
+        if _words(_key(row)) == name:
             yield float(row["interval"][0]), float(row["times"]), float(row["interval"][1])
 
 

@@ -1,0 +1,217 @@
+"""``xport validate``."""
+
+from __future__ import annotations
+
+import json as json_module
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xport.cli.options import source_options
+from xport.cli.output import Output, bytes_text
+from xport.errors import DestinationError, ParityError, UsageError
+
+if TYPE_CHECKING:
+    from xport.validate.results import Cell, ValidationReport
+
+_STDOUT = "-"
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """Positive numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers; write 1,8,32.", param, ctx)
+        if any(number < 1 for number in found):
+            self.fail(f"{value!r} holds a number below one; write 1,8,32.", param, ctx)
+        return found
+
+
+@click.command(short_help="Compare artifacts: numbers, devices, latency.")
+@click.argument("artifacts", nargs=-1, required=True, metavar="REFERENCE OTHER...", type=click.Path(path_type=str))
+@click.option("--device", default="cpu", show_default=True, metavar="LIST", help="cpu, cuda, or cpu,cuda.")
+@click.option("--batch", type=Numbers(), metavar="LIST", help="Batch sizes; 1,8 if you name none.")
+@click.option(
+    "--inputs", "input_data", metavar="PATH", type=click.Path(path_type=str), help="Your inputs: .npz, folder."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
+@click.option("--runs", type=click.IntRange(min=0), help="Timed calls a cell; 0 for none. By default up to 100.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads for every runtime; all processors by default.")
+@click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
+@click.option(
+    "--map", "mapped", metavar="A=B", multiple=True, help="The reference's A is called B elsewhere. Repeatable."
+)
+@source_options
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, show_default=True, help="Seconds a request.")
+@click.option("--report", "page", metavar="PAGE.html", type=_FILE, help="Write a page to read and to keep.")
+@click.option("--json", "json_file", is_flag=False, flag_value=_STDOUT, metavar="[FILE]", help="Write or print JSON.")
+@click.option("--junit", metavar="FILE.xml", type=_FILE, help="Write JUnit XML for CI.")
+@click.option("--baseline", metavar="FILE.json", type=_FILE, help="Compare with the JSON of an earlier run.")
+@click.option("--save-tensors", metavar="FOLDER", type=click.Path(path_type=Path), help="Keep all inputs and outputs.")
+@click.option("--verbose", "-v", is_flag=True, help="Show messages of frameworks, and tracebacks.")
+def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, **arguments: Any) -> int:
+    """Compare artifacts of any formats with REFERENCE on identical inputs.
+
+    Every artifact runs on every device at every batch size, in a process of its own. Exits with 3 if a number differs
+    by more than rounding, a cell crashes, hangs or runs elsewhere than asked, or something is worse than --baseline.
+    """
+    from xport.validate import api
+
+    output = Output(json=json_file == _STDOUT, verbose=verbose)
+    targets = {"--report": arguments["page"], "--junit": arguments["junit"]}
+    targets["--json"] = None if json_file in (None, _STDOUT) else Path(str(json_file))
+    _check_targets(targets, artifacts, arguments["baseline"])
+    with output.progress() as tell:
+        report = api.validate(
+            *artifacts,
+            device=[name.strip() for name in arguments["device"].split(",") if name.strip()],
+            batch=arguments["batch"] or (),
+            input_data=arguments["input_data"],
+            tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
+            names=_names(arguments["mapped"]),
+            progress=tell,
+            verbose=verbose,
+            command=_command(),
+            **{key: arguments[key] for key in _PASSED_ON},
+        )
+        _write(report, targets, tell)
+    if output.json:
+        output.print_json(report.to_json())
+    else:
+        show(output, report)
+    return 0 if report.passed else ParityError.exit_code
+
+
+_PASSED_ON = ("inputs", "seed", "runs", "threads", "arch", "trust_pickle", "timeout", "baseline", "save_tensors")
+
+
+def _command() -> str:
+    """What was typed, to be pasted again; without the options that only write files."""
+    return "xport " + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ["validate"] else ""
+
+
+def _tolerance(rtol: float | None, atol: float | None) -> tuple[float, float] | None:
+    return None if rtol is None and atol is None else (rtol or 0.0, atol or 0.0)
+
+
+def _names(mapped: tuple[str, ...]) -> dict[str, str]:
+    names = {}
+    for text in mapped:
+        left, equals, right = text.partition("=")
+        if not left or not right or not equals:
+            raise UsageError(
+                f"Malformed mapping {text!r}.", "Write --map REFERENCE=OTHER, for example --map x=input_1."
+            )
+        names[left] = right
+    return names
+
+
+def _check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], baseline: Path | None) -> None:
+    """Refuse to write over what is read, and what cannot be written, before the work begins."""
+    read = {Path(name).absolute() for name in artifacts} | ({baseline.absolute()} if baseline is not None else set())
+    for option, path in targets.items():
+        if path is None:
+            continue
+        if path.absolute() in read:
+            raise UsageError(f"{option} would write over {path}, which is read.", "Name another file.")
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            what = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
+            raise DestinationError(f"{path}, given with {option}, {what}.", "Name a file in an existing folder.")
+        if option == "--report":
+            from xport.validate.reports.page import check_packages
+
+            check_packages()
+
+
+def _write(report: ValidationReport, targets: dict[str, Path | None], tell: Any) -> None:
+    if (path := targets["--json"]) is not None:
+        try:
+            path.write_text(json_module.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
+    if (path := targets["--junit"]) is not None:
+        from xport.validate.reports.junit import write_junit
+
+        write_junit(report, path)
+    if (path := targets["--report"]) is not None:
+        tell("drawing the report")
+        report.write_page(path)
+
+
+def show(output: Output, report: ValidationReport) -> None:
+    """Print the matrix and what it says."""
+    from xport.validate.reports.words import TIMES
+
+    rows = [_row(cell) for cell in report.cells]
+    columns = (
+        "artifact",
+        "device",
+        "batch",
+        "verdict",
+        f"{TIMES} floor",
+        "worst error",
+        "top-1",
+        "p50",
+        "95 % interval",
+        "p99",
+    )
+    output.table((*columns, "rows/s", "load", "first", "memory"), rows)
+    sizes = ", ".join(f"{a.name} {bytes_text(a.size)}" for a in report.artifacts if a.size is not None)
+    output.line(f"inputs sha256 {report.inputs_sha256[:16]}…, seed {report.seed}, {report.threads} threads; {sizes}")
+    for artifact in report.artifacts:
+        for note in artifact.notes:
+            output.line(f"{artifact.name}: {note}.")
+    for note in report.notes:
+        output.line(note)
+    for speed in report.speeds:
+        place = speed.device if speed.batch is None else f"{speed.device}, batch {speed.batch}"
+        output.line(f"{place}: {speed.comparison}.")
+    if report.baseline is not None:
+        for kind, texts in (("Worse", report.baseline.regressions), ("Changed", report.baseline.changes)):
+            for text in texts:
+                output.line(f"{kind}: {text}")
+        for name, (then, now) in report.baseline.versions.items():
+            output.line(f"Version of {name}: {now}, was {then}.")
+    for cell in report.failures:
+        output.line(f"{cell.artifact} on {cell.place}: {cell.status.value}: {cell.reason}")
+    output.line(report.verdict)
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    from xport.validate.reports.words import rate_text, seconds_text
+
+    latency = cell.latency
+    error = max((v.figures.max_abs for v in cell.outputs), default=None)
+    top1 = min((f.top1 for v in cell.outputs for _, _, f in v.cases if f.top1 is not None), default=None)
+    interval = "—"
+    if latency is not None:
+        interval = " to ".join(seconds_text(end) for end in latency.p50_interval)
+    return (
+        cell.artifact,
+        cell.device,
+        "—" if cell.batch is None else str(cell.batch),
+        cell.status.value,
+        "—" if cell.worst_ratio is None else f"{cell.worst_ratio:.2f}",
+        "—" if error is None else f"{error:.1e}",
+        "—" if top1 is None else f"{top1:.1%}",
+        seconds_text(latency.p50 if latency else None),
+        interval,
+        seconds_text(latency.p99 if latency else None),
+        rate_text(cell.throughput).replace(" /s", "").replace("/s", ""),
+        seconds_text(cell.load_seconds),
+        seconds_text(cell.first_seconds),
+        "—" if cell.peak_memory is None else bytes_text(cell.peak_memory),
+    )

@@ -1,0 +1,215 @@
+"""The charts of the page, as SVG inside it: their colours are the page's variables, so that they follow dark mode."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xport.runtimes import require
+from xport.validate.latency import Latency
+from xport.validate.reports.words import TIMES, rate_text
+from xport.validate.results import Cell, ValidationReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_ROWS = 40
+"""Outputs that the error chart shows, the worst first; the table has all."""
+
+# Colours that nothing else has, each replaced by a variable of the page's style sheet.
+_INK, _LINE, _GOOD, _BAD = "#010203", "#040506", "#070809", "#0a0b0c"
+_SERIES = ("#100001", "#100002", "#100003", "#100004", "#100005", "#100006")
+_VARIABLES = {_INK: "--ink", _LINE: "--line", _GOOD: "--good", _BAD: "--bad"}
+_VARIABLES |= {colour: f"--series{i + 1}" for i, colour in enumerate(_SERIES)}
+_MARKERS = "osD^vP"
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.5,
+    "axes.grid.axis": "x",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+_WIDTH = 5.4  # inches of 72 px: readable without zooming on a phone
+
+
+def error_chart(report: ValidationReport) -> str:
+    """The error of every output against its floor, on a logarithmic scale.
+
+    Args:
+        report: What was found.
+
+    Returns:
+        The SVG; empty if no floor was measured.
+    """
+    cells = [cell for cell in report.cells if any(v.ratio is not None for v in cell.outputs)]
+    names = list(dict.fromkeys(cell.artifact for cell in cells))
+    rows: dict[tuple[str, str], list[tuple[float, float, bool]]] = {}
+    for cell in cells:
+        for verdict in cell.outputs:
+            if verdict.ratio is not None and verdict.limit is not None:
+                points = rows.setdefault((cell.artifact, verdict.output), [])
+                points.append((verdict.ratio, verdict.limit, verdict.passed))
+    if not rows:
+        return ""
+    order = sorted(rows, key=lambda key: -max(point[0] for point in rows[key]))[:MAX_ROWS]
+    order.sort(key=lambda key: names.index(key[0]))
+    figure, axes = _figure(len(order), header=0.9)
+    for place, key in enumerate(reversed(order)):
+        for ratio, limit, passed in rows[key]:
+            axes.plot([limit], [place], marker="|", markersize=14, color=_BAD, linestyle="none")
+            style: dict[str, Any] = {"color": _GOOD, "marker": "o"} if passed else {"color": _BAD, "marker": "X"}
+            axes.plot([max(ratio, _smallest(rows))], [place], markersize=7, linestyle="none", alpha=0.85, **style)
+    axes.axvline(1.0, color=_INK, linewidth=1, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(order)), [f"{_short(name)}: {_short(output)}" for name, output in reversed(order)])
+    axes.set_ylim(-0.7, len(order) - 0.3)
+    axes.set_xlabel(f"{TIMES} rounding floor")
+    label = "Error of each output against the rounding floor, logarithmic; the table of outputs has the figures."
+    return _svg(figure, label)
+
+
+def _smallest(rows: dict[tuple[str, str], list[tuple[float, float, bool]]]) -> float:
+    """Where an error of zero is drawn on the logarithmic axis."""
+    return min((point[0] for points in rows.values() for point in points if point[0] > 0), default=1.0) / 2
+
+
+def latency_chart(cells: Sequence[Cell], title: str) -> str:
+    """The distribution of the latencies of cells that took turns.
+
+    Args:
+        cells: Those of one device and batch size.
+        title: What they have in common.
+
+    Returns:
+        The SVG; empty if none was timed.
+    """
+    timed = [(cell.artifact, cell.latency) for cell in cells if cell.latency is not None]
+    if not timed:
+        return ""
+    figure, axes = _figure(len(timed), header=1.0)
+    slowest, fastest = max(latency.p50 for _, latency in timed), min(latency.p50 for _, latency in timed)
+    unit, factor = ("s", 1.0) if slowest >= 1 else ("ms", 1e3) if slowest >= 1e-3 else ("µs", 1e6)
+    for place, (_, latency) in enumerate(reversed(timed)):
+        _distribution(axes, place, latency, factor, _SERIES[(len(timed) - 1 - place) % len(_SERIES)])
+    if slowest > 8 * fastest:
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0, right=1.1 * factor * max(latency.p99 for _, latency in timed))
+    axes.set_yticks(range(len(timed)), [_short(name) for name, _ in reversed(timed)])
+    axes.set_ylim(-0.6, len(timed) - 0.4)
+    axes.set_xlabel(f"{unit} a call")
+    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+    return _svg(figure, f"Latency distributions, {title}; the latency table has the figures.")
+
+
+def _distribution(axes: Axes, place: int, latency: Latency, factor: float, colour: str) -> None:
+    samples = [seconds * factor for seconds in latency.samples if seconds <= 1.05 * latency.p99]
+    heights = [place - 0.28 + 0.14 * (((7 * i) % 11) / 11) for i in range(len(samples))]  # apart, and always the same
+    axes.plot(samples, heights, ".", markersize=3, color=colour, alpha=0.6)
+    low, high = (end * factor for end in latency.p50_interval)
+    axes.plot([low, high], [place, place], color=colour, linewidth=5, solid_capstyle="butt")
+    axes.plot([latency.p50 * factor], [place], marker="|", markersize=16, markeredgewidth=2, color=_INK)
+    ticks = [latency.p90 * factor, latency.p99 * factor]
+    axes.plot([high, ticks[1]], [place, place], color=colour, linewidth=1)
+    axes.plot(ticks, [place, place], marker="|", markersize=9, color=colour, linestyle="none")
+
+
+def throughput_chart(report: ValidationReport) -> str:
+    """Rows a second over the batch size.
+
+    Args:
+        report: What was found.
+
+    Returns:
+        The SVG; empty with fewer than two batch sizes.
+    """
+    lines: dict[str, list[tuple[int, float]]] = {}
+    devices = {cell.device for cell in report.cells if cell.latency is not None}
+    for cell in report.cells:
+        if cell.batch is not None and cell.throughput is not None:
+            name = cell.artifact if len(devices) == 1 else f"{cell.artifact} on {cell.device}"
+            lines.setdefault(name, []).append((cell.batch, cell.throughput))
+    sizes = sorted({batch for points in lines.values() for batch, _ in points})
+    if len(sizes) < 2:
+        return ""
+    figure, axes = _figure(4, header=0.9 + 0.2 * len(lines))
+    for place, (name, points) in enumerate(lines.items()):
+        marker, colour = _MARKERS[place % len(_MARKERS)], _SERIES[place % len(_SERIES)]
+        xs, ys = zip(*sorted(points), strict=True)
+        axes.plot(xs, ys, marker=marker, color=colour, label=_short(name, 40), linewidth=1.5)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_yscale("log")
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: rate_text(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color=_LINE, linewidth=0.5)
+    axes.set_xlabel("batch size")
+    axes.set_title("rows a second", loc="left", fontsize=10, color=_INK)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=_INK, fontsize=9)
+    return _svg(figure, "Throughput over the batch size; the latency table has the figures.")
+
+
+def _figure(rows: int, *, header: float) -> tuple[Figure, Axes]:
+    """A figure with room for rows, not known to pyplot, which would keep it and might want a display."""
+    require("matplotlib")
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    style: Any = _STYLE
+    with rc_context(style):
+        figure = Figure(figsize=(_WIDTH, header + 0.42 * rows), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.grid(axis="x", color=_LINE, linewidth=0.5, alpha=0.7)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+    return figure, axes
+
+
+def _short(name: str, length: int = 22) -> str:
+    # The middle goes: names of one model's artifacts differ at their ends. A dollar sign would begin a formula.
+    text = name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
+    return text.replace("$", r"\$")
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure as an element of the page: no colours of its own, identifiers that clash with no other chart's."""
+    from html import escape
+
+    from matplotlib import rc_context
+
+    stream = io.StringIO()
+    style: Any = {**_STYLE, "svg.hashsalt": label}
+    with rc_context(style):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    prefix = f"c{zlib.crc32(label.encode()):08x}-"
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = text.replace("url(#", f"url(#{prefix}").replace('xlink:href="#', f'xlink:href="#{prefix}')
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)

@@ -1,0 +1,110 @@
+"""The report as one self-contained HTML page: no script, no network, readable on a phone, in the dark, on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xport import __version__
+from xport.errors import DestinationError
+from xport.runtimes import require
+from xport.validate.reports import charts
+from xport.validate.reports.words import TIMES, rate_text, seconds_text
+from xport.validate.results import Cell, Status, ValidationReport
+
+_TEMPLATE = "report.html.j2"
+_TONES = {Status.REFERENCE: "plain", Status.PASSED: "good", Status.NO_DEVICE: "plain"}
+_SIGNS = {"plain": "·", "good": "✓", "bad": "✗"}
+
+
+def check_packages() -> None:
+    """Make sure that a page can be made.
+
+    Raises:
+        MissingRuntimeError: If the packages of the ``report`` extra are missing.
+    """
+    for package in ("jinja2", "matplotlib"):
+        require(package)
+
+
+def render_page(report: ValidationReport) -> str:
+    """The report as HTML.
+
+    Args:
+        report: What was found.
+
+    Returns:
+        The page.
+
+    Raises:
+        MissingRuntimeError: If the packages of the ``report`` extra are missing.
+    """
+    check_packages()
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"seconds": seconds_text, "rate": rate_text, "bytes": _bytes, "number": _number}
+    latencies = [(title, charts.latency_chart(cells, title)) for title, cells in _groups(report)]
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        version=__version__,
+        times=TIMES,
+        places=list(dict.fromkeys((cell.device, cell.batch) for cell in report.cells)),
+        cells={cell.key: cell for cell in report.cells},
+        tone=_tone,
+        sign=lambda cell: _SIGNS[_tone(cell)],
+        error_chart=charts.error_chart(report),
+        latency_charts=[svg for _, svg in latencies if svg],
+        throughput_chart=charts.throughput_chart(report),
+        timed=[cell for cell in report.cells if cell.latency is not None],
+        judged=[cell for cell in report.cells if cell.outputs],
+    )
+
+
+def write_page(report: ValidationReport, path: str | Path) -> None:
+    """Write the report as HTML.
+
+    Args:
+        report: What was found.
+        path: The file.
+
+    Raises:
+        MissingRuntimeError: If the packages of the ``report`` extra are missing.
+        DestinationError: If it cannot be written.
+    """
+    text = render_page(report)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Choose another file.") from error
+
+
+def _tone(cell: Cell) -> str:
+    return _TONES.get(cell.status, "bad")
+
+
+def _groups(report: ValidationReport) -> list[tuple[str, list[Cell]]]:
+    """Cells that took turns, by batch size; artifacts on several devices are told apart by the title."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in report.cells:
+        if cell.latency is not None:
+            groups.setdefault(cell.place, []).append(cell)
+    return list(groups.items())
+
+
+def _bytes(size: int | None) -> str:
+    from xport.cli.output import bytes_text
+
+    return "—" if size is None else bytes_text(size)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
