@@ -73,9 +73,8 @@ def line(row: dict[str, Any]) -> str:
     head = f"{row['model']:16s} {row['target']:12s} {row['seconds']:7.1f} {row['peak_gb']:6.2f}"
     if row["exit_code"]:
         return f"{head}  exit {row['exit_code']}: {row['error'][:120]}"
-    return (
-        f"{head} {row['megabytes']:8.2f} {row['worst_error']:9.1e} {row['worst_floor_ratio']:8.2f}  "
-        + ", ".join(row["verdicts"])
+    return f"{head} {row['megabytes']:8.2f} {row['worst_error']:9.1e} {row['worst_floor_ratio']:8.2f}  " + ", ".join(
+        row["verdicts"]
     )
 
 

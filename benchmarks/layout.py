@@ -49,7 +49,9 @@ def main() -> None:
                 flush=True,
             )
     result = {"machine": machine(), "size": arguments.size, "rows": rows}
-    (Path(__file__).parent / "results" / f"layout-{arguments.size}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (Path(__file__).parent / "results" / f"layout-{arguments.size}.json").write_text(
+        json.dumps(result, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":
