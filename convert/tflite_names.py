@@ -2,8 +2,8 @@
 
 TensorFlow's converter sorts the signature by name and prefixes tensors with ``serving_default_``. A FlatBuffer string
 is reached by a forward offset, so a new name is appended to the file and the four bytes that point at the old one are
-rewritten: nothing else moves, whatever the size of the weights. Source: tensorflow/lite/schema/schema.fbs (SignatureDef,
-TensorMap, Tensor) and https://flatbuffers.dev/internals.
+rewritten: nothing else moves, whatever the size of the weights. Source: tensorflow/lite/schema/schema.fbs
+(SignatureDef, TensorMap, Tensor) and https://flatbuffers.dev/internals.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Serving proven models: what TF Serving needs inside a SavedModel so far."""

@@ -20,11 +20,12 @@ CONFIDENCE = 0.95
 """How often an interval holds the true value."""
 
 LEAST_FACTOR = 1.1
-"""Processes of one and the same model differ by up to this factor, by where their memory lies; less is no difference."""
+"""Processes of one and the same model differ by up to this factor, by where their memory lies."""
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 _DRAWS = 1000
+_WIDE = 1.5
 _QUANTILES = (0.5, 0.9, 0.99)
 
 Interval = tuple[float, float]
@@ -75,7 +76,9 @@ class Latency:
     def from_json(cls, data: Mapping[str, Any]) -> Latency:
         """Read what `to_json` wrote."""
         plain = {name: data[name] for name in ("p50", "p90", "p99", "runs", "warm_up", "steady")}
-        intervals: dict[str, Any] = {f"{name}_interval": tuple(data[f"{name}_interval"]) for name in ("p50", "p90", "p99")}
+        intervals: dict[str, Any] = {
+            f"{name}_interval": tuple(data[f"{name}_interval"]) for name in ("p50", "p90", "p99")
+        }
         return cls(**plain, **intervals, rounds=tuple(tuple(turn) for turn in data["rounds"]))
 
 
@@ -102,13 +105,24 @@ class Comparison:
             return f"{self.name} and {self.other} are equally fast within noise"
         low, high = self.interval
         if self.times >= 1:
-            return f"{self.name} is {self.times:.2g} {TIMES} faster than {self.other} ({low:.2g} to {high:.2g})"
-        low, high = 1 / high, 1 / low
-        return f"{self.other} is {1 / self.times:.2g} {TIMES} faster than {self.name} ({low:.2g} to {high:.2g})"
+            return _faster(self.name, self.other, self.times, low, high)
+        return _faster(self.other, self.name, 1 / self.times, 1 / high, 1 / low)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON form for machines."""
         return {**self.__dict__, "interval": list(self.interval), "words": str(self)}
+
+
+def _faster(name: str, other: str, times: float, low: float, high: float) -> str:
+    """The factor in words; where its interval is wide, only what is certain."""
+    ends = f"{_factor(low)} to {_factor(high)}"
+    if high > _WIDE * low:
+        return f"{name} is at least {_factor(max(low, 1.0))} {TIMES} faster than {other} (unsteady: {ends})"
+    return f"{name} is {_factor(times)} {TIMES} faster than {other} ({ends})"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1.95 else f"{value:.2f}"
 
 
 def measure(calls: Mapping[str, Callable[[], Any]], *, rounds: int = 50) -> dict[str, Latency]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,51 @@ from xport.signature import numpy_dtype
 
 COMPARISONS = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 _SMALL_INTS = ("int8", "int16", "uint8", "uint16")
+
+
+@dataclass(frozen=True)
+class Below:
+    """Whether an index is negative."""
+
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """An index plus a size."""
+
+    index: Tensor
+    size: Size
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """An index that counts from the end of an axis where it is negative, as ONNX's own operators do themselves."""
+
+    index: Tensor
+    size: Size
+
+
+def _remark(op: str, tensors: Sequence[Tensor]) -> Any:
+    """What a later operator wants to know about the result of an operator on indices."""
+    if len(tensors) != 2 or tensors[0].dtype not in ("int32", "int64"):
+        return None
+    a, b = tensors
+    if op == "Less" and b.const is not None and not np.any(b.const):
+        return Below(a)
+    if op == "Add":
+        for index, size in ((a, b), (b, a)):
+            if size.elements is not None and len(size.elements) == 1 and index.const is None:
+                return Shifted(index, size.elements[0])
+    return None
+
+
+def _wrapped(condition: Tensor, yes: Tensor, no: Tensor) -> Wrapped | None:
+    """The index that is meant, where a selection counts negative ones from the end."""
+    below, shifted = condition.extra, yes.extra
+    if isinstance(below, Below) and isinstance(shifted, Shifted) and below.index.value is shifted.index.value is no.value:
+        return Wrapped(no, shifted.size)
+    return None
 
 
 def broadcast(w: Writer, tensors: Sequence[Tensor]) -> tuple[Size, ...] | None:
@@ -58,7 +104,7 @@ def apply(w: Writer, op: str, tensors: Sequence[Tensor], dtype: str = "", **attr
     wide = w.stays_wide(tensors)
     values = [w.aligned(t, rank, perm, wide=wide) if dims is not None else w.value(t, wide=wide) for t in tensors]
     made = w.emit(op, values, ["int64" if wide and kind == "int32" else kind], attributes)[0]
-    return Tensor(kind, dims, made, perm, wide=wide and kind == "int32")
+    return Tensor(kind, dims, made, perm, wide=wide and kind == "int32", extra=_remark(op, tensors))
 
 
 def like(value: float | int | bool, tensor: Tensor) -> Tensor:
@@ -157,7 +203,9 @@ def select(w: Writer, condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     if yes.dtype in ("int8", "int16", "uint16", "uint32", "uint64"):  # ONNX Runtime's Where lacks them
         through = "int64" if yes.dtype.endswith("64") or yes.dtype == "uint32" else "int32"
         return cast(w, select(w, condition, cast(w, yes, through), cast(w, no, through)), yes.dtype)
-    return apply(w, "Where", [condition, yes, no], yes.dtype)
+    made = apply(w, "Where", [condition, yes, no], yes.dtype)
+    wrapped = _wrapped(condition, yes, no)
+    return made if wrapped is None else made.with_(extra=wrapped)
 
 
 def clip(w: Writer, x: Tensor, low: float | None, high: float | None) -> Tensor:

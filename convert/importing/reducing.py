@@ -90,11 +90,27 @@ def matmul(w: Writer, a: Tensor, b: Tensor, *, transpose_a: bool = False, transp
     """Matrix product over the last two axes, the others broadcast."""
     a = swapped(w, a) if transpose_a else a
     b = swapped(w, b) if transpose_b else b
+    a, b = _unflattened(w, a, b)
     made: Tensor = w.op("MatMul", [a, b], a.dtype)
     if a.dims is None or b.dims is None or len(a.dims) < 2 or len(b.dims) < 2:
         return made
     lead = broadcast(w, [Tensor(a.dtype, a.dims[:-2]), Tensor(b.dtype, b.dims[:-2])]) or ()
     return made.with_(dims=(*lead, a.dims[-2], b.dims[-1]))
+
+
+def _unflattened(w: Writer, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A flattened image times known weights: the weights are put in the order in which the image is stored."""
+    if not isinstance(a.extra, shaping.Flat) or b.const is None or b.const.ndim != 2:
+        return a, b
+    image = a.extra.source
+    extents = (image.dims or ())[1:]
+    if image.perm[:1] != (0,) or not all(isinstance(d, int) for d in extents):
+        return a, b
+    order = [axis - 1 for axis in image.perm[1:]]
+    rows = b.const.reshape(*[int(d) for d in extents], -1)
+    weights = rows.transpose(*order, len(order)).reshape(b.const.shape)
+    value = w.emit("Reshape", [w.stored(image, image.perm), w.constant([-1, weights.shape[0]], "int64")], [a.dtype])[0]
+    return Tensor(a.dtype, a.dims, value), constant(weights, label=b.label)
 
 
 def swapped(w: Writer, x: Tensor) -> Tensor:

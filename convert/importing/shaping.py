@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xport.convert.importing import sizes
-from xport.convert.importing.elementwise import arithmetic, cast
+from xport.convert.importing.elementwise import Wrapped, arithmetic, cast
 from xport.convert.importing.tensor import (
     Perm,
     Size,
@@ -290,30 +290,30 @@ def stack(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
     return concat(w, [unsqueeze(w, t, [axis % rank]) for t in tensors], axis % rank)
 
 
-def split(w: Writer, x: Tensor, axis: int, lengths_known: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+def split(w: Writer, x: Tensor, axis: int, known: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
     """Parts along an axis: of known sizes, of sizes in ``lengths``, or ``count`` equal ones."""
     rank = rank_of(x)
     axis %= rank
     place = stored_axes([axis], x.perm, rank)[0]
     whole = (x.dims or ())[axis]
-    if sizes is not None and -1 in sizes and isinstance(whole, int):
-        rest = whole - sum(s for s in sizes if s != -1)
-        sizes = [rest if s == -1 else s for s in sizes]
-    if sizes is None and isinstance(whole, int) and lengths is None:
-        sizes = [whole // count] * count
-    if x.const is not None and sizes is not None:
-        ends = np.cumsum(sizes)[:-1]
+    if known is not None and -1 in known and isinstance(whole, int):
+        rest = whole - sum(s for s in known if s != -1)
+        known = [rest if s == -1 else s for s in known]
+    if known is None and isinstance(whole, int) and lengths is None:
+        known = [whole // count] * count
+    if x.const is not None and known is not None:
+        ends = np.cumsum(known)[:-1]
         return [constant(part) for part in np.split(x.const, ends, axis)]
     attributes: dict[str, Any] = {"axis": place}
     inputs = [w.stored(x, x.perm, wide=x.wide)]
     if lengths is not None:
         inputs.append(w.int64(lengths))
-    elif sizes is not None:
-        inputs.append(w.constant(list(sizes), "int64"))
+    elif known is not None:
+        inputs.append(w.constant(list(known), "int64"))
     else:
         attributes["num_outputs"] = count
     made = w.emit("Split", inputs, [_kind(x)] * count, attributes)
-    parts: list[Size] = list(sizes) if sizes is not None else [w.fresh() for _ in range(count)]
+    parts: list[Size] = list(known) if known is not None else [w.fresh() for _ in range(count)]
     dims = [tuple(p if i == axis else d for i, d in enumerate(x.dims or ())) for p in parts]
     return [Tensor(x.dtype, d, v, x.perm, wide=x.wide) for d, v in zip(dims, made, strict=True)]
 
@@ -327,6 +327,7 @@ def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     """Numpy's ``take``."""
     rank = rank_of(x)
     axis %= max(rank, 1)
+    indices = unwrapped(x, indices, axis)
     if x.const is not None and indices.const is not None:
         return constant(np.take(x.const, indices.const, axis))
     picked = _picked(x, indices)
@@ -349,6 +350,14 @@ def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     if keeps:
         perm = x.perm if indices.rank == 1 else without_axes(x.perm, [axis])
     return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=picked)
+
+
+def unwrapped(x: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """Indices before negative ones were counted from the end of an axis."""
+    found = indices.extra
+    if isinstance(found, Wrapped) and x.dims is not None and found.size == x.dims[axis]:
+        return found.index
+    return indices
 
 
 def _picked(x: Tensor, indices: Tensor) -> tuple[Size, ...] | None:

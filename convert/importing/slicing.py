@@ -242,6 +242,7 @@ def gather_batched(w: Writer, x: Tensor, indices: Tensor, axis: int, batch_dims:
     axis, batch_dims = axis % max(rank, 1), batch_dims % (shaping.rank_of(indices) + 1)
     if batch_dims == 0:
         return shaping.gather(w, x, indices, axis)
+    indices = shaping.unwrapped(x, indices, axis)
     if axis != batch_dims:
         order = [i for i in range(rank) if i != axis]
         order.insert(batch_dims, axis)

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import nested, shaping
 from xport.convert.importing.tensor import Size, Tensor, constant
-from xport.convert.importing.tf_loops import Counting, body_argument, constant_index, counting
+from xport.convert.importing.tf_loops import Counting, body_argument, constant_index, counting, same
 from xport.convert.importing.tf_registry import Call, op
 from xport.errors import UnsupportedError
+from xport.signature import numpy_dtype
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class TensorList:
         slot: The loop's state that it is, inside the loop; -1 outside.
         index: Where the present iteration writes; None for the end.
         item: What the present iteration writes.
+        joined: Its elements joined along their first axis.
         element: The dtype of its elements.
     """
 
@@ -32,6 +36,7 @@ class TensorList:
     slot: int = -1
     index: Any = None
     item: Tensor | None = None
+    joined: Tensor | None = None
     element: str = "float32"
 
 
@@ -67,6 +72,9 @@ def _push_back(c: Call) -> Tensor:
 
 def _written(c: Call, items: Tensor, item: Tensor, index: Any) -> Tensor:
     held: TensorList = items.extra
+    if held.joined is not None and held.count is not None and same(held.count, c.inputs[1]):
+        both = shaping.concat(c.w, [held.joined, item], 0)
+        return _list(TensorList(joined=both, element=held.element))
     if held.slot < 0 or held.item is not None:
         raise c.refuse("a list is written elsewhere than once in each turn of a loop")
     return _list(TensorList(count=held.count, slot=held.slot, index=index, item=item, element=held.element))
@@ -131,6 +139,26 @@ def _plain(c: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     return list(tensors)
 
 
+@op("TensorListConcat", "TensorListConcatV2")
+def _join(c: Call) -> Sequence[Tensor]:
+    held: TensorList = c.x.extra
+    if held.joined is None:
+        raise c.refuse("a list is joined that no loop has filled")
+    return [held.joined]
+
+
+def _is_joined(tensor: Any) -> Any:
+    """The shape of what a list is joined to; None if it is not."""
+    for op_ in tensor.consumers():
+        if op_.type in ("Identity", "StopGradient", "TensorListSetItem"):
+            found = _is_joined(op_.outputs[0])
+            if found is not None:
+                return found
+        if op_.type in ("TensorListConcat", "TensorListConcatV2"):
+            return op_.outputs[0].shape
+    return None
+
+
 @op("While", "StatelessWhile")
 def _while(c: Call) -> Sequence[Tensor]:
     return _Loop(c).read()
@@ -153,7 +181,9 @@ class _Loop:
         counters = self.counting.counters if self.counting else ()
         self.lists = [i for i, x in enumerate(c.inputs) if x.dtype == "variant" and not self.fixed[i]]
         self.counters = list(counters)
-        skip = {*self.lists, *self.counters}
+        self.joined = [i for i in self.lists if _is_joined(c.op.outputs[i])]
+        self.lists = [i for i in self.lists if i not in self.joined]
+        skip = {*self.lists, *self.joined, *self.counters}
         self.states = [i for i, fixed in enumerate(self.fixed) if not fixed and i not in skip]
 
     def read(self) -> list[Tensor]:
@@ -162,12 +192,15 @@ class _Loop:
         self._written: dict[int, TensorList] = {}
         limit = None if self.counting is None else self._limit(self.counting)
         start = None if self.counting else self._goes(list(c.inputs))
-        initial = [c.inputs[i] for i in self.states]
+        initial = [c.inputs[i] for i in self.states] + [self._nothing(i) for i in self.joined]
         shapes = [self._sizes(i) for i in self.states]
+        shapes += [(c.w.fresh(), *(x.dims or ())[1:]) for x in initial[len(self.states) :]]
         finals, stacked = nested.loop(c.w, limit, start, initial, shapes, self._turn)
         results = list(c.inputs)
-        for i, tensor in zip(self.states, finals, strict=True):
+        for i, tensor in zip((*self.states, *self.joined), finals, strict=True):
             results[i] = tensor
+        for i in self.joined:
+            results[i] = _list(TensorList(joined=results[i], count=limit, element=results[i].dtype))
         for i, tensor in zip(self.lists, stacked, strict=True):
             results[i] = self._list(i, tensor)
         for i in self.counters:
@@ -200,17 +233,29 @@ class _Loop:
     def _turn(self, number: Tensor, states: list[Tensor]) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
         c = self.c
         values = list(c.inputs)
-        for i, state in zip(self.states, states, strict=True):
+        for i, state in zip(self.states, states, strict=False):
             values[i] = state
         for i in self.counters:
             values[i] = number.with_(dtype=c.inputs[i].dtype, wide=c.inputs[i].dtype == "int32")
-        for i in self.lists:
+        for i in (*self.lists, *self.joined):
             held: TensorList = c.inputs[i].extra
             values[i] = _list(TensorList(count=held.count, slot=i, element=held.element))
         feeds = {t.name: x for t, x in zip(self.body.inputs, values, strict=True)}
         made = c.reader.run(feeds, self.body.outputs)
         goes = None if self.counting else self._goes(made)
-        return goes, [made[i] for i in self.states], [self._item(i, made[i]) for i in self.lists]
+        ends = [made[i] for i in self.states]
+        for i, state in zip(self.joined, states[len(self.states) :], strict=True):
+            ends.append(shaping.concat(c.w, [state, self._item(i, made[i])], 0))
+        return goes, ends, [self._item(i, made[i]) for i in self.lists]
+
+    def _nothing(self, i: int) -> Tensor:
+        """A tensor to which elements can be joined."""
+        shape = _is_joined(self.c.op.outputs[i])
+        rest = None if shape is None or shape.rank is None else shape.as_list()[1:]
+        if rest is None or None in rest:
+            raise self.c.refuse("the elements of a list that are joined have unknown sizes")
+        held: TensorList = self.c.inputs[i].extra
+        return constant(np.zeros([0, *rest], numpy_dtype(held.element)))
 
     def _item(self, i: int, tensor: Tensor) -> Tensor:
         held: TensorList = tensor.extra

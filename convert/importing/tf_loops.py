@@ -51,11 +51,15 @@ def same(a: Tensor, b: Tensor) -> bool:
 
 
 def source(tensor: Any) -> Any:
-    """The operation that a tensor comes from, identities skipped."""
+    """The operation that a tensor comes from; what changes nothing is skipped."""
     op = tensor.op
-    while op.type in ("Identity", "StopGradient", "EnsureShape"):
+    while op.type in ("Identity", "StopGradient", "EnsureShape") or _stays_scalar(op):
         op = op.inputs[0].op
     return op
+
+
+def _stays_scalar(op: Any) -> bool:
+    return bool(op.type == "Reshape" and op.inputs[0].shape.rank == 0 and op.outputs[0].shape.rank == 0)
 
 
 def body_argument(graph: Any, tensor: Any) -> int:
@@ -84,8 +88,11 @@ def counting(
     todo = [condition.outputs[0]]
     while todo:
         op = source(todo.pop())
+        place = body_argument(condition, op.outputs[0])
         if op.type == "LogicalAnd":
             todo += list(op.inputs)
+        elif place >= 0 and fixed[place] and _holds(constants.get(place)):
+            continue
         elif op.type == "Less" and body_argument(condition, op.inputs[0]) in counters:
             bound = _bound(condition, op.inputs[1], fixed)
             if bound is None:
@@ -94,6 +101,10 @@ def counting(
         else:
             return None
     return Counting(counters, tuple(bounds))
+
+
+def _holds(flag: Tensor | None) -> bool:
+    return flag is not None and flag.const is not None and flag.dtype == "bool" and bool(np.all(flag.const))
 
 
 def _counts(body: Any, i: int, constants: Mapping[int, Tensor]) -> bool:

@@ -1,7 +1,7 @@
 """Arithmetic on sizes, one element at a time, on the host.
 
-Exporters compute shapes with operators: Shape, Gather, Mul, Concat, Reshape. Doing that with run-time tensors would hide
-every static size from the target and litter the result. Here such values stay `HostVector`s, whose elements are
+Exporters compute shapes with operators: Shape, Gather, Mul, Concat, Reshape. Doing that with run-time tensors would
+hide every static size from the target and litter the result. Here such values stay `HostVector`s, whose elements are
 numbers or symbolic sizes; an operation this module does not know falls through to the ordinary handler.
 """
 

@@ -124,6 +124,7 @@ class Interpreter:
         self.model = model
         self.target = target
         self.constants: dict[ir.Value, Value] = {}
+        self._bodies: dict[ir.Node, ir.Function | None] = {}  # PyTorch runs the graph again and again
         for graph in model.graphs():  # nested ones too: their weights are weights like any other
             for value in graph.initializers.values():
                 self.constants[value] = self.initializer(value)
@@ -213,7 +214,9 @@ class Interpreter:
             return results
         handler = find(node.domain, node.op_type, version, self.target.name)
         if handler is None:
-            body = onnx_model.function_body(node, self.model, version)
+            if node not in self._bodies:
+                self._bodies[node] = onnx_model.function_body(node, self.model, version)
+            body = self._bodies[node]
             if body is None:
                 raise UnsupportedError(f"no handler for opset {version}")
             return self._run_function(body, node, inputs, scope)
@@ -240,7 +243,10 @@ class Interpreter:
         if missing := [k for k, v in attributes.items() if v is _EMPTY]:
             raise UnsupportedError(f"required attribute {', '.join(missing)} is missing")
         ranks = [None if v is None else self.rank(v) for v in inputs]
-        return Call(inputs, ranks, attributes, [None] * len(inputs))
+        call = Call(inputs, ranks, attributes, [None] * len(inputs))
+        if handler.layout is not None and self.target.channels_last and any(v and v.perm for v in inputs):
+            call.sizes = [None if v is None else host.sizes_of(v, self.target) for v in inputs]
+        return call
 
     def _fold(self, handler: Handler, node: ir.Node, call: Call, scope: Scope) -> list[Value] | None:
         """Let the target compute on known inputs at once; None if the result would bloat the model."""

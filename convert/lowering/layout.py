@@ -8,13 +8,17 @@ guessed from sizes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from xport.convert.lowering.values import Perm, Value, channels_last, identity
+from xport.convert.lowering.values import Perm, Value, channels_last, divide, identity
+
+_SOME_SIZE = 16
+"""What a size known only at run time counts for when costs are compared."""
 
 
 @dataclass
@@ -28,6 +32,7 @@ class Call:
         perms: The storage order wanted for each input; None for the logical one.
         out_perms: The storage order of the outputs: one for all, or one each.
         replaced: Inputs whose content a policy rewrote, by position.
+        sizes: The inputs' logical sizes, where they are known to the target.
     """
 
     values: list[Value | None]
@@ -36,6 +41,7 @@ class Call:
     perms: list[Perm | None] = field(default_factory=list)
     out_perms: Perm | list[Perm | None] | None = None
     replaced: dict[int, np.ndarray] = field(default_factory=dict)
+    sizes: list[list[Any] | None] = field(default_factory=list)
 
     def out_perm(self, index: int) -> Perm | None:
         """The storage order of one output."""
@@ -59,14 +65,27 @@ def spatial_all(call: Call) -> None:
 
 
 def _dominant(call: Call) -> Perm | None:
-    """The order most inputs of the highest rank are stored in; the first wins a draw."""
+    """The order that the inputs are brought to at the least cost; in a draw one that is not the logical order."""
     rank = max((r for r in call.ranks if r is not None), default=0)
     orders = [
         v.perm
         for v, r in zip(call.values, call.ranks, strict=True)
         if v is not None and r == rank and v.tensor is not None
     ]
-    return max(orders, key=lambda o: (orders.count(o), o is not None), default=None)
+    return min(orders, key=lambda order: (_cost(call, rank, order), order is None), default=None)
+
+
+def _cost(call: Call, rank: int, order: Perm | None) -> int:
+    """About how many elements have to be moved until every input of a rank is stored in an order."""
+    cost = 0
+    for i, (value, own) in enumerate(zip(call.values, call.ranks, strict=True)):
+        if value is None or value.tensor is None or own != rank:
+            continue
+        made = value.perm == order or any(key[0] == order for key in value.cache)
+        sizes = call.sizes[i] if i < len(call.sizes) else None
+        if not made:
+            cost += math.prod(s if isinstance(s, int) else _SOME_SIZE for s in sizes or [_SOME_SIZE] * rank)
+    return cost
 
 
 def elementwise(call: Call) -> None:
@@ -95,6 +114,17 @@ def along_axis(call: Call) -> None:
     call.perms = [perm if r == len(perm) else None for r in call.ranks]
     call.attributes["axis"] = _stored_axis(int(call.attributes["axis"]), perm)
     call.out_perms = perm
+
+
+def along_last(call: Call) -> None:
+    """Like `along_axis`, for what kernels do along the last stored axis only, where another one costs transposes."""
+    perm = _first_perm(call)
+    rank = call.ranks[0]
+    if perm is None or rank is None:
+        return
+    axis = int(call.attributes["axis"]) % rank
+    if perm[-1] == axis or axis != rank - 1:
+        along_axis(call)
 
 
 def _first_perm(call: Call) -> Perm | None:
@@ -257,3 +287,55 @@ def gather(call: Call) -> None:
     call.attributes["axis"] = place
     call.perms[0] = perm
     call.out_perms = (*moved[:place], *range(axis, axis + count), *moved[place + 1 :])
+
+
+def regroup(sizes: Sequence[Any], wanted: Sequence[Any], perm: Perm) -> tuple[list[Any], Perm] | None:
+    """Reshape a tensor without giving up the order it is stored in.
+
+    A reshape joins and splits runs of axes. Where each run it joins is stored in one piece, the stored tensor can be
+    reshaped as it is: ``(N, C, H, W)`` stored channels-last becomes ``(N, C, H*W)`` stored channels-last.
+
+    Args:
+        sizes: The logical sizes.
+        wanted: The logical sizes wanted, without -1.
+        perm: The storage order.
+
+    Returns:
+        The stored sizes wanted and their order; None if that cannot be told or is not so.
+    """
+    groups = _groups(sizes, wanted)
+    if groups is None:
+        return None
+    pieces = []
+    for ins, outs in groups:
+        places = [perm.index(axis) for axis in ins]
+        if places != list(range(places[0], places[0] + len(places))):
+            return None
+        pieces.append((places[0], outs))
+    order = tuple(axis for _, outs in sorted(pieces) for axis in outs)
+    return [wanted[axis] for axis in order], order
+
+
+def _groups(sizes: Sequence[Any], wanted: Sequence[Any]) -> list[tuple[list[int], list[int]]] | None:
+    """Runs of axes, before and after a reshape, that hold the same elements; None where symbols do not tell."""
+    groups = []
+    i = j = 0
+    while i < len(sizes) and j < len(wanted):
+        ins, outs, have, want = [i], [j], sizes[i], wanted[j]
+        while have != want:
+            if divide(want, have) is not None and ins[-1] + 1 < len(sizes):
+                ins.append(ins[-1] + 1)
+                have = have * sizes[ins[-1]]
+            elif divide(have, want) is not None and outs[-1] + 1 < len(wanted):
+                outs.append(outs[-1] + 1)
+                want = want * wanted[outs[-1]]
+            else:
+                return None
+        groups.append((ins, outs))
+        i, j = ins[-1] + 1, outs[-1] + 1
+    rest = [*sizes[i:], *wanted[j:]]
+    if not groups or any(not isinstance(s, int) or s != 1 for s in rest):
+        return None
+    groups[-1][0].extend(range(i, len(sizes)))
+    groups[-1][1].extend(range(j, len(wanted)))
+    return groups

@@ -14,6 +14,7 @@ each of which is a number or a run-time scalar, `Weight` a numpy array if known 
 from __future__ import annotations
 
 import enum
+import functools
 import importlib
 import inspect
 import types
@@ -122,6 +123,7 @@ OPERATOR_MODULES = (
     "signal",
     "contrib",
     "contrib_attention",
+    "classical",
     "training",
     "random",
 )
@@ -189,12 +191,14 @@ def _role(hint: Any) -> Role | None:
     return None
 
 
+@functools.cache
 def load_operators() -> None:
     """Import every operator module, which registers its handlers."""
     for module in OPERATOR_MODULES:
         importlib.import_module(f"xport.convert.operators.{module}")
 
 
+@functools.cache
 def find(domain: str, name: str, version: int, target: str) -> Handler | None:
     """The handler for an operator: the newest at or below the version, the target's own before a shared one.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +98,38 @@ class Dim:
 
     def __repr__(self) -> str:
         return f"Dim({self.name})"
+
+
+def factors(expression: str) -> tuple[int, tuple[str, ...]]:
+    """The factors of a size that shape inference wrote as one expression, as `Dim` takes them.
+
+    Args:
+        expression: ``batch``, ``2*batch``, ``(height//2 + 1)*(width//2 + 1)``, …
+
+    Returns:
+        The constant factor and the others, sorted; the whole expression where it is no product.
+    """
+    text = _bare(re.sub(r"\s", "", expression))
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0 and letter in "+-/%":
+            return 1, (text,)
+        if depth == 0 and letter == "*":
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if "" in parts:
+        return 1, (text,)  # a power
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    return math.prod(numbers), tuple(sorted(_bare(part) for part in parts if not part.isdecimal()))
+
+
+def _bare(text: str) -> str:
+    """An expression without the parentheses around it."""
+    depths = list(itertools.accumulate((letter == "(") - (letter == ")") for letter in text))
+    enclosed = text.startswith("(") and 0 not in depths[:-1] and depths[-1] == 0
+    return _bare(text[1:-1]) if enclosed else text
 
 
 def _is(value: Any, number: int) -> bool:

@@ -43,6 +43,9 @@ def if_(xp: Any, condition: RawValue, *, then_branch: ir.Graph, else_branch: ir.
     )
     if all(lengths) and lengths[0] != lengths[1]:
         raise refuse("branches that give sequences of different lengths", "the length must be known while converting")
+    for i, result in enumerate(results):
+        if xp.rank(result) is None and (i >= context.n_outputs or context.output_shape(i) is None):
+            raise refuse("branches whose results differ in rank", "the condition must be known while converting")
     return tuple(_regrouped(results, lengths[0] or lengths[1]))
 
 

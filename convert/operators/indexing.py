@@ -110,9 +110,7 @@ def compress(xp: Any, x: Tensor, condition: Tensor, *, axis: int | None = None) 
 
 
 @op("ReverseSequence", since=10)
-def reverse_sequence(
-    xp: Any, x: Tensor, lengths: Tensor, *, batch_axis: int = 1, time_axis: int = 0
-) -> Any:
+def reverse_sequence(xp: Any, x: Tensor, lengths: Tensor, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
     """Reverse the first elements along time, as many as each batch element's length says."""
     return xp.reverse_sequences(x, lengths, batch_axis % xp.rank(x), time_axis % xp.rank(x))
 

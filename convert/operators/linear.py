@@ -27,8 +27,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
     context: Context,
 ) -> Any:
     """``alpha * A @ B + beta * C``, either matrix transposed on request."""

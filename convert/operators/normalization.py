@@ -45,9 +45,7 @@ def batch_normalization(
     if spatial or rank == 2:
         return xp.cast(xp.batch_norm(wide, *parameters, epsilon), xp.dtype(x))
     order = [axis for axis in sorted(range(1, rank), key=lambda a: xp.image_axis(a, rank))]
-    scale, bias, mean, variance = (
-        xp.transpose(xp.as_tensor(p), [axis - 1 for axis in order]) for p in parameters
-    )
+    scale, bias, mean, variance = (xp.transpose(xp.as_tensor(p), [axis - 1 for axis in order]) for p in parameters)
     factor = xp.divide(scale, xp.sqrt(variance + xp.scalar(epsilon, variance)))
     return xp.cast((wide - mean) * factor + bias, xp.dtype(x))
 
@@ -74,9 +72,7 @@ def _train(xp: Any, x: Any, wide: Any, parameters: list[Any], epsilon: float, mo
     factor = xp.divide(xp.channelwise(scale, rank), xp.sqrt(spread + xp.scalar(epsilon, spread)))
     y = centred * factor + xp.channelwise(bias, rank)
     keep, take = xp.scalar(momentum, wide), xp.scalar(1 - momentum, wide)
-    running = [
-        old * keep + xp.reshape(new, [-1]) * take for old, new in ((mean, own), (variance, spread))
-    ]
+    running = [old * keep + xp.reshape(new, [-1]) * take for old, new in ((mean, own), (variance, spread))]
     return xp.cast(y, xp.dtype(x)), *running
 
 
@@ -125,9 +121,7 @@ def layer_normalization(
     rank, kind = xp.rank(x), xp.dtype(x)
     axes = list(range(axis % rank if rank else 0, rank))
     wide = xp.widened(x)
-    y = xp.cast(
-        xp.layer_norm(wide, xp.widened(scale), None if bias is None else xp.widened(bias), axes, epsilon), kind
-    )
+    y = xp.cast(xp.layer_norm(wide, xp.widened(scale), None if bias is None else xp.widened(bias), axes, epsilon), kind)
     if not (context.wants(1) or context.wants(2)):
         return y
     stash = xp.cast(x, "float32") if kind in ("float16", "bfloat16") else wide
@@ -137,7 +131,11 @@ def layer_normalization(
     inverse = xp.reciprocal(xp.sqrt(spread + xp.scalar(epsilon, spread)))
     return (
         y,
-        *(xp.cast(t, context.output_dtype(i) or "float32") for i, t in ((1, mean), (2, inverse)) if context.n_outputs > i),
+        *(
+            xp.cast(t, context.output_dtype(i) or "float32")
+            for i, t in ((1, mean), (2, inverse))
+            if context.n_outputs > i
+        ),
     )
 
 

@@ -63,9 +63,7 @@ def max_pool(
     w = windows(xp, x, kernel_shape, strides, dilations, auto_pad, pads, ceil_mode)
     if context.wants(1):
         return _max_pool_with_indices(xp, x, w, bool(storage_order))
-    return _trimmed(
-        xp, xp.max_pool(x, w.kernel, strides=w.strides, padding=w.padding, dilations=w.dilations), w
-    )
+    return _trimmed(xp, xp.max_pool(x, w.kernel, strides=w.strides, padding=w.padding, dilations=w.dilations), w)
 
 
 def _trimmed(xp: Any, y: Any, w: Windows) -> Any:
@@ -82,9 +80,7 @@ def _max_pool_with_indices(xp: Any, x: Any, w: Windows, column_major: bool) -> t
     axes = xp.spatial_axes(rank)
     kind = xp.dtype(x)
     wide = xp.cast(x, "float32") if kind in ("int8", "uint8") else xp.widened(x)
-    padded = xp.pad_image(
-        wide, [w.padding[axes.index(a)] if a in axes else (0, 0) for a in range(rank)], float("-inf")
-    )
+    padded = xp.pad_image(wide, [w.padding[axes.index(a)] if a in axes else (0, 0) for a in range(rank)], float("-inf"))
     steps: list[Any] = [1] * len(axes)
     order = range(len(axes)) if column_major else reversed(range(len(axes)))
     step: Any = 1

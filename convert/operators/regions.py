@@ -210,9 +210,7 @@ def _roi_align(
     return xp.cast(_pool_samples(xp, wide, places, xp.reshape(batch, [-1, 1, 1]), shape, ratio, mode), kind)
 
 
-def _pool_samples(
-    xp: Any, x: Any, places: list[Any], batch: Any, shape: tuple[int, int], ratio: int, mode: str
-) -> Any:
+def _pool_samples(xp: Any, x: Any, places: list[Any], batch: Any, shape: tuple[int, int], ratio: int, mode: str) -> Any:
     """Sample at every pair of places, and join the ``ratio`` by ``ratio`` samples of each cell."""
     lib = numbers(xp)
     sizes = [xp.size_like(size, x) for size in spatial_sizes(xp, x)]
@@ -223,8 +221,13 @@ def _pool_samples(
     total = None
     for row, column in itertools.product(range(ratio), repeat=2):
         cell = None
-        for (y, wy), (z, wz) in itertools.product(*([(p[..., i], w[..., i]) for p, w in a] for a, i in zip(axes, (row, column), strict=True))):
-            at = [xp.indices(y)[:, :, None] + xp.indices(z)[:, None, :] * 0, xp.indices(z)[:, None, :] + xp.indices(y)[:, :, None] * 0]
+        for (y, wy), (z, wz) in itertools.product(
+            *([(p[..., i], w[..., i]) for p, w in a] for a, i in zip(axes, (row, column), strict=True))
+        ):
+            at = [
+                xp.indices(y)[:, :, None] + xp.indices(z)[:, None, :] * 0,
+                xp.indices(z)[:, None, :] + xp.indices(y)[:, :, None] * 0,
+            ]
             part = xp.pixels(x, xp.indices(batch), at) * xp.per_pixel(wy[:, :, None] * wz[:, None, :])
             if mode == "avg":
                 cell = part if cell is None else cell + part
@@ -271,7 +274,9 @@ def max_roi_pool(xp: Any, x: Tensor, rois: Tensor, *, pooled_shape: list[int], s
     for mask, axis in zip(masks, xp.spatial_axes(rank), strict=True):
         cells = []
         for cell in range(xp.shape(mask)[1]):
-            line = xp.reshape(mask[:, cell], [-1 if a == 0 else xp.shape(mask)[2] if a == axis else 1 for a in range(rank)])
+            line = xp.reshape(
+                mask[:, cell], [-1 if a == 0 else xp.shape(mask)[2] if a == axis else 1 for a in range(rank)]
+            )
             cells.append(xp.reduce_max(xp.where(line, images, least), [axis], True))
         images = xp.concat(cells, axis)
     empty = xp.equal(images, least)

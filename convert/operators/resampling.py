@@ -61,16 +61,16 @@ def resize(
     )
     rank = xp.rank(x)
     which = list(range(rank)) if axes is None else [a % rank for a in axes]
-    given = _elements(xp, sizes, context, whole=True)
+    given = _elements(xp, sizes, context, len(which), whole=True)
     if given is not None:
         lines = _lines_to_sizes(xp, x, which, given, keep_aspect_ratio_policy)
     else:
-        factors = _elements(xp, scales, context)
+        factors = _elements(xp, scales, context, len(which))
         if factors is None:
             raise refuse("neither scales nor sizes", "one of them is required")
         lines = _lines_by_scales(xp, x, which, factors, context)
     if manner.coordinates == "tf_crop_and_resize":
-        lines = _with_regions(lines, which, _elements(xp, roi, context))
+        lines = _with_regions(lines, which, _elements(xp, roi, context, 2 * len(which)))
     return _resize(xp, x, lines, manner)
 
 
@@ -78,7 +78,7 @@ def resize(
 @op("Upsample", since=9, until=9, layout=layout.spatial)
 def resize_10(xp: Any, x: Tensor, scales: RawValue, *, mode: str = "nearest", context: Context) -> Any:
     """The older form: scales only, positions divided by them, rounded down to enlarge and up to shrink."""
-    factors = _elements(xp, scales, context)
+    factors = _elements(xp, scales, context, xp.rank(x))
     if factors is None:
         raise refuse("no scales", "they are required")
     lines = _lines_by_scales(xp, x, list(range(xp.rank(x))), factors, context)
@@ -93,21 +93,26 @@ def upsample_7(xp: Any, x: Tensor, *, mode: str = "nearest", scales: list[float]
     return _resize(xp, x, lines, Manner(mode, "asymmetric", "simple"))
 
 
-def _elements(xp: Any, value: Value | None, context: Context, *, whole: bool = False) -> list[Any] | None:
-    """The elements of a vector: numbers if known, else sizes (``whole``) or rank-0 tensors; None if it is empty."""
+def _elements(
+    xp: Any, value: Value | None, context: Context, expected: int, *, whole: bool = False
+) -> list[Any] | None:
+    """The elements of a vector: numbers if known, else sizes (``whole``) or rank-0 tensors; None if it is empty.
+
+    A vector of a length that only run time knows has the ``expected`` one.
+    """
     if value is None:
         return None
     array = value.static()
     if array is not None:
         items = [int(v) if whole else float(v) for v in array.reshape(-1)]
         return items or None
-    if whole:
-        items = context.interpreter.as_sizes(value, "sizes")
-        return [int(i) if isinstance(i, np.integer) else i for i in items] or None
+    if whole and value.vector is not None:
+        return [int(i) if isinstance(i, np.integer) else i for i in value.vector.items] or None
     tensor = context.tensor(value)
     count = xp.shape(tensor)[0]
-    if not isinstance(count, int):
-        raise refuse("scales or regions of unknown length", "their number must be known while converting")
+    count = count if isinstance(count, int) else expected
+    if whole:
+        return [xp.size_of(tensor[i]) for i in range(count)] or None
     return [xp.cast(tensor[i], "float32") for i in range(count)] or None
 
 
@@ -171,9 +176,7 @@ def _rounded(xp: Any, scale: Any, size: Any, bias: float) -> Any:
     return xp.size_of(xp.floor(scale * real + bias))
 
 
-def _lines_by_scales(
-    xp: Any, x: Any, axes: list[int], factors: list[Any], context: Context
-) -> dict[int, Line]:
+def _lines_by_scales(xp: Any, x: Any, axes: list[int], factors: list[Any], context: Context) -> dict[int, Line]:
     own = _logical_sizes(xp, x)
     declared = context.output_shape() or [None] * len(own)
     lines = {}
@@ -234,8 +237,10 @@ def _check_settled(lines: dict[int, Line], manner: Manner) -> None:
         if not isinstance(line.scale, float):
             continue
         known = isinstance(line.size, int)
-        if known and abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count) or (
-            not known and line.scale != int(line.scale)
+        if (
+            known
+            and abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count)
+            or (not known and line.scale != int(line.scale))
         ):
             raise refuse(
                 f"{manner.coordinates} with a fractional size {line.scale} * {line.size}",

@@ -50,7 +50,9 @@ def tensor_scatter(
     rank = xp.rank(cache)
     axis %= rank
     if axis == 0 or mode not in ("linear", "circular"):
-        raise refuse(f"axis {axis}, mode {mode!r}", "the sequence axis follows the batch, and modes are linear, circular")
+        raise refuse(
+            f"axis {axis}, mode {mode!r}", "the sequence axis follows the batch, and modes are linear, circular"
+        )
     order = [0, axis, *[i for i in range(1, rank) if i != axis]]
     back = [order.index(i) for i in range(rank)]
     start = xp.fill([xp.shape(cache)[0]], np.zeros((), np.int64)) if write_indices is None else write_indices

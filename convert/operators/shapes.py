@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from xport.convert.lowering import layout
+from xport.convert.lowering.host import sizes_of
 from xport.convert.lowering.interpreter import Context
 from xport.convert.lowering.registry import RawValue, Tensor, op, refuse
-from xport.convert.lowering.values import Value, identity
+from xport.convert.lowering.values import Dim, Value, divide, factors, identity, product
 
 
 @op("Constant")
@@ -72,11 +73,41 @@ def reshape(xp: Any, x: RawValue, shape: RawValue, *, allowzero: int = 0, contex
     wanted = context.interpreter.as_sizes(shape)
     if not allowzero and context.interpreter.is_row_flatten(x, wanted):
         return Value(context.node.outputs[0].name or "", flattened=x)
-    tensor = context.tensor(x)
     if not allowzero and any(_is_zero(s) for s in wanted):
-        sizes = xp.shape(tensor)
+        sizes = sizes_of(x, xp) or xp.shape(context.tensor(x))
         wanted = [sizes[i] if _is_zero(s) else s for i, s in enumerate(wanted)]
-    return xp.reshape(tensor, wanted)
+    if not xp.channels_last:
+        return xp.reshape(context.tensor(x), wanted)
+    return _reshape_as_stored(xp, x, _settle(wanted, sizes_of(x, xp), context.output_shape()), context)
+
+
+def _reshape_as_stored(xp: Any, x: Value, wanted: list[Any], context: Context) -> Any:
+    """Reshape without giving up the storage order, where that is possible."""
+    sizes = sizes_of(x, xp)
+    if x.tensor is not None and x.perm is not None and sizes is not None and -1 not in wanted:
+        moved = layout.regroup(sizes, wanted, x.perm)
+        if moved is not None:
+            name = context.node.outputs[0].name or ""
+            return Value(name, tensor=xp.reshape(x.tensor, moved[0]), perm=identity(moved[1]))
+    return xp.reshape(context.tensor(x), wanted)
+
+
+def _settle(wanted: list[Any], sizes: list[Any] | None, inferred: list[int | str | None] | None) -> list[Any]:
+    """Sizes with what shape inference and symbols know: a number for -1, and the names that it gives to the others."""
+    if inferred is not None and len(inferred) == len(wanted):
+        wanted = [_known(s, d) for s, d in zip(wanted, inferred, strict=True)]
+    places = [i for i, s in enumerate(wanted) if isinstance(s, int) and s == -1]
+    if len(places) == 1 and sizes is not None:
+        rest = product([s for s in wanted if not (isinstance(s, int) and s == -1)])
+        found = divide(product(sizes), rest)
+        wanted = [found if s == -1 and found is not None else s for s in wanted]
+    return wanted
+
+
+def _known(size: Any, inferred: int | str | None) -> Any:
+    if isinstance(size, Dim):
+        return Dim(*factors(inferred), lambda: size.scalar) if isinstance(inferred, str) else size
+    return inferred if size == -1 and isinstance(inferred, int) else size
 
 
 def _is_zero(size: Any) -> bool:

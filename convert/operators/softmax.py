@@ -9,19 +9,19 @@ from xport.convert.lowering import layout
 from xport.convert.lowering.registry import Tensor, op
 
 
-@op("Softmax", since=13, layout=layout.along_axis)
+@op("Softmax", since=13, layout=layout.along_last)
 def softmax(xp: Any, x: Tensor, *, axis: int = -1) -> Any:
     """Exponentials along an axis, divided by their sum."""
     return xp.cast(xp.softmax(xp.widened(x), axis), xp.dtype(x))
 
 
-@op("LogSoftmax", since=13, layout=layout.along_axis)
+@op("LogSoftmax", since=13, layout=layout.along_last)
 def log_softmax(xp: Any, x: Tensor, *, axis: int = -1) -> Any:
     """The logarithm of softmax along an axis."""
     return xp.cast(xp.log_softmax(xp.widened(x), axis), xp.dtype(x))
 
 
-@op("Hardmax", since=13, layout=layout.along_axis)
+@op("Hardmax", since=13, layout=layout.along_last)
 def hardmax(xp: Any, x: Tensor, *, axis: int = -1) -> Any:
     """One where the first maximum along an axis is, zero elsewhere."""
     return xp.cast(xp.hardmax(xp.widened(x), axis), xp.dtype(x))

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
-from xport.convert.lowering.values import Dim, HostVector, divide, product, scalar_of
+from xport.convert.lowering.values import Dim, HostVector, divide, factors, product, scalar_of
 from xport.convert.primitives.narrow_types import carry
 
 VARIABLE_BYTES = 1024
@@ -83,8 +83,8 @@ class TfCore(Target):
     def _dim(self, tensor: Any, axis: int, known: Any) -> Dim:
         if isinstance(known, Dim):
             return known
-        symbol = known if isinstance(known, str) else self._anonymous()
-        dim = Dim(1, (symbol,), lambda: tf.shape(tensor)[axis])
+        coefficient, symbols = factors(known) if isinstance(known, str) else (1, (self._anonymous(),))
+        dim = Dim(coefficient, symbols, lambda: tf.shape(tensor)[axis])
         self._remember(tensor)[axis] = dim
         return dim
 

@@ -156,7 +156,9 @@ class TfIndexing(TfShapes):
             winner = tf.math.unsorted_segment_max(tf.range(count + more), owner, count)
             return self.pick(source, winner)
         if self.builtins_only and source.dtype in (tf.int64, tf.uint64, tf.uint32, tf.float64):
-            raise refuse(f"reduction {reduction!r} of {source.dtype.name}", "TensorFlow Lite combines only 32-bit types")
+            raise refuse(
+                f"reduction {reduction!r} of {source.dtype.name}", "TensorFlow Lite combines only 32-bit types"
+            )
         wide = self.segment_dtype(source.dtype)
         if wide == source.dtype:
             return _SEGMENTS[reduction](source, owner, count)

@@ -88,7 +88,7 @@ class TfLinear(TfBitwise):
             result = result * pivot[..., 0] * sign
             divisor = tf.where(tf.equal(pivot[..., :1], 0.0), 1.0, pivot[..., :1])
             factor = x[..., 1:, :1] / tf.expand_dims(divisor, -1)
-            x = x[..., 1:, 1:] - factor * pivot[..., None, 1:]
+            x = x[..., 1:, 1:] - factor * tf.expand_dims(pivot[..., 1:], -2)
         return result
 
     def softmax(self, x: Any, axis: int) -> Any:

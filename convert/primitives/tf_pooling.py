@@ -39,8 +39,10 @@ class TfPooling(TfSpatial):
         """
         dilated = any(d > 1 for d in dilations)
         plain = all(isinstance(p, int) and p == 0 for pair in padding for p in pair)
-        if exclude_pads and not plain and (
-            dilated or len(kernel) > 2 or not self.is_same(x, padding, kernel, strides, dilations)
+        if (
+            exclude_pads
+            and not plain
+            and (dilated or len(kernel) > 2 or not self.is_same(x, padding, kernel, strides, dilations))
         ):
             return None
         dtype = x.dtype

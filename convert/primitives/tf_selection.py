@@ -122,9 +122,7 @@ class TfSelection(TfIndexing):
         """A limit, which may exceed int32, as an int32 scalar that is not negative."""
         return tf.cast(tf.minimum(tf.maximum(limit, 0), tf.int32.max), tf.int32)
 
-    def non_max_suppression(
-        self, corners: Any, scores: Any, limit: Any, iou: Any, threshold: Any | None
-    ) -> Any:
+    def non_max_suppression(self, corners: Any, scores: Any, limit: Any, iou: Any, threshold: Any | None) -> Any:
         """Greedy selection for each batch element and class; rows of (batch, class, box).
 
         Args:
@@ -196,7 +194,9 @@ class TfSelection(TfIndexing):
     def _overlap(self, lower: Any, upper: Any, area: Any, best: Any) -> Any:
         """Intersection over union of every box with the best one of its batch element and class; 0 if either is empty."""
         low, high, size = (tf.gather(v, best, axis=1, batch_dims=1) for v in (lower, upper, area))
-        extent = tf.minimum(tf.expand_dims(upper, 1), tf.expand_dims(high, 2)) - tf.maximum(tf.expand_dims(lower, 1), tf.expand_dims(low, 2))
+        extent = tf.minimum(tf.expand_dims(upper, 1), tf.expand_dims(high, 2)) - tf.maximum(
+            tf.expand_dims(lower, 1), tf.expand_dims(low, 2)
+        )
         meets = tf.reduce_all(extent > 0, -1)
         shared = extent[..., 1] * extent[..., 0]
         area, size = tf.expand_dims(area, 1), tf.expand_dims(size, 2)

@@ -126,7 +126,9 @@ class TfShapes(TfReduction):
         sizes = self.shape(x)
         padded = x
         if any(not is_number(p) or p for pair in grow for p in pair):
-            rows = [self.stack_vector([Dim(1, ("?",), lambda p=p: p) if tf.is_tensor(p) else p for p in r]) for r in grow]
+            rows = [
+                self.stack_vector([Dim(1, ("?",), lambda p=p: p) if tf.is_tensor(p) else p for p in r]) for r in grow
+            ]
             dynamic = any(tf.is_tensor(p) for pair in grow for p in pair)
             filler = value if tf.is_tensor(value) else tf.constant(value, x.dtype)
             amounts = tf.stack(rows) if dynamic else grow
@@ -246,7 +248,9 @@ class TfShapes(TfReduction):
         axes = tf.cast(axes, tf.int32)
         place = tf.equal(tf.expand_dims(tf.where(axes < 0, axes + rank, axes), 1), tf.expand_dims(tf.range(rank), 0))
         halves = tf.reshape(pads, [2, -1, 1])
-        return tf.reshape(tf.reduce_sum(tf.where(tf.expand_dims(place, 0), halves, tf.zeros((), pads.dtype)), 1), [2 * rank])
+        return tf.reshape(
+            tf.reduce_sum(tf.where(tf.expand_dims(place, 0), halves, tf.zeros((), pads.dtype)), 1), [2 * rank]
+        )
 
     def arange(self, start: Any, limit: Any, delta: Any) -> Any:
         """``start + i * delta`` for each i that stays before the limit; rank-0 tensors of one type."""

@@ -244,9 +244,7 @@ class TfSpatial(TfShapes):
         )
         padding = [((k - 1) * d - b, (k - 1) * d - e) for k, d, (b, e) in zip(kernel, dilations, crops, strict=True)]
         grown = self.pad_image(x, [(0, 0), *padding, (0, 0)])
-        return self.conv(
-            grown, turned, None, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups
-        )
+        return self.conv(grown, turned, None, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups)
 
     def spread(self, x: Any, steps: Sequence[int]) -> Any:
         """Put ``step - 1`` zeros between neighbours along each stored axis."""

@@ -170,7 +170,13 @@ def _exported_branch(
 
         return run
 
-    return list(cond_op(condition, wrap(then), wrap(otherwise), tuple(unique)))
+    try:
+        return list(cond_op(condition, wrap(then), wrap(otherwise), tuple(unique)))
+    except RuntimeError as error:
+        if "When merging two branches" not in str(error):
+            raise
+        why = "an exported program wants the same rank and type of both; the condition must be known while converting"
+        raise refuse("branches whose results differ", why) from error
 
 
 def _exported_scan(

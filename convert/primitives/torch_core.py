@@ -77,13 +77,13 @@ class TorchCore(Target):
     def shape(self, tensor: Any) -> list[Any]:
         if torch._C._get_tracing_state() is None:
             return list(tensor.shape)
-        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()
+        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()  # type: ignore[no-untyped-call]
         return [size if number is None else number for size, number in zip(tensor.shape, known, strict=True)]
 
     def name_dims(self, tensor: Any, dims: Sequence[Any]) -> None:
         if torch._C._get_tracing_state() is None or not isinstance(tensor, torch.Tensor) or tensor.dim() != len(dims):
             return
-        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()
+        known = self._traced_sizes.get(tensor) or [None] * tensor.dim()  # type: ignore[no-untyped-call]
         numbers = [d if isinstance(d, int) and d >= 0 else k for d, k in zip(dims, known, strict=True)]
         self._traced_sizes[tensor] = numbers
 
@@ -139,7 +139,7 @@ def to_torch(array: np.ndarray) -> Any:
         raise refuse(f"dtype {name}", "PyTorch has no such type")
     if name == "bfloat16" or name.startswith("float8"):
         carrier = {1: np.uint8, 2: np.int16}[array.dtype.itemsize]
-        return torch.tensor(np.ascontiguousarray(array).view(carrier)).view(TORCH_DTYPES[name])
+        return torch.tensor(np.ascontiguousarray(array).view(carrier).reshape(array.shape)).view(TORCH_DTYPES[name])
     return torch.tensor(np.ascontiguousarray(array).reshape(array.shape))
 
 

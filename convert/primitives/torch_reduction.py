@@ -77,7 +77,9 @@ class TorchReduction(TorchLinear):
         peak = self.reduce_max(x, axes, True)
         peak = torch.where(peak.abs() < float("inf"), peak, 0)
         total = torch.log(torch.sum(torch.exp(x - peak), axes, keepdim=True)) + peak
-        return total if keepdims else self.reshape(total, [s for i, s in enumerate(x.shape) if i not in _places(x, axes)])
+        return (
+            total if keepdims else self.reshape(total, [s for i, s in enumerate(x.shape) if i not in _places(x, axes)])
+        )
 
     def reduce_at(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool, noop: bool) -> Any:
         """Reduce over axes that a tensor names; all of them, unless ``noop``, if it is empty.

@@ -115,5 +115,3 @@ class TorchResampling(TorchNormalization):
         if x.dtype not in (torch.float32, torch.float64, torch.float16, torch.uint8) or not 1 <= len(sizes) <= 3:
             return None
         return F.interpolate(x, list(sizes), mode="nearest-exact")
-
-

@@ -48,7 +48,9 @@ class TorchShapes(TorchReduction):
         rank = max(x.dim(), len(sizes))
         own = [1] * (rank - x.dim()) + list(x.shape)
         wanted = [1] * (rank - len(sizes)) + list(sizes)
-        return x.expand([w if isinstance(o, int) and o == 1 else _broadcast(o, w) for o, w in zip(own, wanted, strict=True)])
+        return x.expand(
+            [w if isinstance(o, int) and o == 1 else _broadcast(o, w) for o, w in zip(own, wanted, strict=True)]
+        )
 
     def expand_to(self, x: Any, sizes: Any) -> Any:
         """Broadcast both ways, to sizes in a tensor."""
@@ -257,7 +259,9 @@ def _broadcast(own: Any, wanted: Any) -> Any:
 
 def _is_last(start: Any, size: Any) -> bool:
     """Whether a start surely means the last element."""
-    return isinstance(start, int) and (start == -1 or start >= 2**31 - 1 or (isinstance(size, int) and start >= size - 1))
+    return isinstance(start, int) and (
+        start == -1 or start >= 2**31 - 1 or (isinstance(size, int) and start >= size - 1)
+    )
 
 
 def _is_before_first(end: Any, size: Any) -> bool:

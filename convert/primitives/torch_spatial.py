@@ -82,7 +82,9 @@ class TorchSpatial(TorchShapes):
         """Transposed convolution; ``crops`` is cut from the full result, negative sizes extend it."""
         function = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[len(strides)]
         extra = [c[0] - c[1] for c in crops]
-        native = all(isinstance(e, int) and isinstance(c[0], int) and c[0] >= 0 for e, c in zip(extra, crops, strict=True))
+        native = all(
+            isinstance(e, int) and isinstance(c[0], int) and c[0] >= 0 for e, c in zip(extra, crops, strict=True)
+        )
         limits = [max(s, d) for s, d in zip(strides, dilations, strict=True)]
         if native and all(0 <= e < limit for e, limit in zip(extra, limits, strict=True)):
             return function(x, w, b, strides, [c[0] for c in crops], extra, groups, dilations)

@@ -46,7 +46,7 @@ class Worker:
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
-        self._log = None if verbose else tempfile.TemporaryFile()
+        self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         # -P: a file in the working directory must never shadow a package.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "xport.worker"],

@@ -93,7 +93,7 @@ no handler is better; their `_expanded` cases count in the figures."""
 def _cell(count: collections.Counter[str]) -> str:
     total = sum(count.values())
     if not total:
-        return "–"
+        return "-"
     text = f"{count['pass']} / {total}"
     bad = count["wrong"] + count["failed"]
     return text + (f" ({bad} broken)" if bad else "")
@@ -101,7 +101,7 @@ def _cell(count: collections.Counter[str]) -> str:
 
 def _opsets(operator: str) -> str:
     versions = [s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == operator]
-    return f"{max(7, min(versions))}–{onnx.defs.onnx_opset_version()}" if versions else "–"
+    return f"{max(7, min(versions))}-{onnx.defs.onnx_opset_version()}" if versions else "-"
 
 
 def main() -> None:

@@ -177,9 +177,7 @@ def _savedmodel(model: ir.Model) -> Runner:
     function = OnnxFunction(model, signature_of(model))
 
     def run(feed: Feeds) -> list[np.ndarray]:
-        tensors = [
-            tf.constant(x.tolist(), tf.string, x.shape) if x.dtype == object else tf.constant(x) for x in feed
-        ]
+        tensors = [tf.constant(x.tolist(), tf.string, x.shape) if x.dtype == object else tf.constant(x) for x in feed]
         result = function.concrete(*tensors)
         return [np.asarray(result[key].numpy()) for key in function.output_keys]
 

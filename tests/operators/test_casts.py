@@ -54,6 +54,8 @@ def test_narrow_types_inside_a_graph(narrow, saturate):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.standard_normal(200) * 2.0 ** rng.integers(-20, 20, 200), [0.0, 1e30, -1e30, 0.0625]])
     x = x.astype(np.float32)
+    if narrow.startswith("FLOAT8E5M2"):  # just above the largest number ONNX Runtime gives NaN, and the standard inf
+        x = x[(np.abs(x) < 57344) | (np.abs(x) > 65536)]
     if narrow.endswith("INT4"):
         x = np.concatenate([np.arange(-20, 20) + 0.5, np.arange(-9, 9)]).astype(np.float32)
     attributes = {} if narrow.endswith("INT4") else {"saturate": saturate}

@@ -8,8 +8,8 @@ import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper, parser
-from tests.operators.parity import check
 
+from tests.operators.parity import check
 from xport.convert.lowering import model as onnx_model
 from xport.convert.onnx_to_module import OnnxModule
 from xport.errors import UnsupportedError
@@ -30,7 +30,11 @@ BRANCH = """
 agraph (bool c, float[n, 3] x) => (float[n, 3] y) {
     w = Constant <value_floats = [1.0, 2.0, 3.0]> ()
     y = If (c) <
-        then_branch = t () => (float[n, 3] a) { k = Constant <value_floats = [0.5, 0.25, 4.0]> () s = Mul (x, w) a = Add (s, k) },
+        then_branch = t () => (float[n, 3] a) {
+            k = Constant <value_floats = [0.5, 0.25, 4.0]> ()
+            s = Mul (x, w)
+            a = Add (s, k)
+        },
         else_branch = e () => (float[n, 3] b) { b = Sub (x, w) }
     >
 }

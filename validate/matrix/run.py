@@ -95,6 +95,7 @@ class _Matrix:
     def run(self) -> ValidationReport:
         """Everything in order."""
         reference = self.subjects[0]
+        busy = surroundings.load()
         self.plan.tell(f"opening {reference.name}")
         signature = _narrowed(self.home.signature, self.plan.specs)
         self._match(signature)
@@ -105,6 +106,11 @@ class _Matrix:
         self.notes += [f"The reference does not run on the edge set {k}: {v}" for k, v in answers.skipped.items()]
         cells = self._check(answers)
         cells, speeds = self._time(cells, answers)
+        if busy > self._idle() and speeds:
+            self.notes.append(
+                f"The machine was busy with other work (load {busy:.1f} on {surroundings.usable_processors()} "
+                "processors): latencies may be too long; with fewer threads they suffer less."
+            )
         return ValidationReport(
             created=now(),
             command=self.plan.command,
@@ -118,6 +124,10 @@ class _Matrix:
             speeds=tuple(speeds),
             notes=tuple(self.notes),
         )
+
+    def _idle(self) -> float:
+        """The load that leaves a processor for each of our threads."""
+        return max(surroundings.usable_processors() - self.threads, 0) + 0.5
 
     def _match(self, signature: Signature) -> None:
         """Match names; an artifact that cannot be opened is told by its cells."""

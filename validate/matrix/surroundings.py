@@ -21,6 +21,11 @@ def usable_processors() -> int:
     return os.cpu_count() or 1
 
 
+def load() -> float:
+    """How many processes wanted a processor in the last minute; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def processor() -> str:
     """The processor's name, as far as the system tells."""
     info = Path("/proc/cpuinfo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xport.runtimes import require
@@ -15,6 +15,7 @@ from xport.validate.results import Cell, ValidationReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MAX_ROWS = 40
@@ -82,6 +83,7 @@ def error_chart(report: ValidationReport) -> str:
     axes.set_xscale("log")
     axes.set_yticks(range(len(order)), [f"{_short(name)}: {_short(output)}" for name, output in reversed(order)])
     axes.set_ylim(-0.7, len(order) - 0.3)
+    _plain_log(axes.xaxis, lambda value: f"{value:g}")
     axes.set_xlabel(f"{TIMES} rounding floor")
     label = "Error of each output against the rounding floor, logarithmic; the table of outputs has the figures."
     return _svg(figure, label)
@@ -110,8 +112,9 @@ def latency_chart(cells: Sequence[Cell], title: str) -> str:
     unit, factor = ("s", 1.0) if slowest >= 1 else ("ms", 1e3) if slowest >= 1e-3 else ("µs", 1e6)
     for place, (_, latency) in enumerate(reversed(timed)):
         _distribution(axes, place, latency, factor, _SERIES[(len(timed) - 1 - place) % len(_SERIES)])
-    if slowest > 8 * fastest:
+    if max(latency.p99 for _, latency in timed) > 8 * fastest:
         axes.set_xscale("log")
+        _plain_log(axes.xaxis, lambda value: f"{value:g}")
     else:
         axes.set_xlim(left=0, right=1.1 * factor * max(latency.p99 for _, latency in timed))
     axes.set_yticks(range(len(timed)), [_short(name) for name, _ in reversed(timed)])
@@ -159,11 +162,7 @@ def throughput_chart(report: ValidationReport) -> str:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_yscale("log")
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: rate_text(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    _plain_log(axes.yaxis, rate_text)
     axes.grid(axis="y", color=_LINE, linewidth=0.5)
     axes.set_xlabel("batch size")
     axes.set_title("rows a second", loc="left", fontsize=10, color=_INK)
@@ -187,6 +186,16 @@ def _figure(rows: int, *, header: float) -> tuple[Figure, Axes]:
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
     return figure, axes
+
+
+def _plain_log(axis: Axis, text: Callable[[float], str]) -> None:
+    """Labels of a logarithmic axis as plain numbers, not powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _short(name: str, length: int = 22) -> str:

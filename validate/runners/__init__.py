@@ -28,6 +28,7 @@ RUNNERS = {
     Format.TORCHSCRIPT: "xport.validate.runners.torchscript:TorchScriptRunner",
     Format.ONNX: "xport.validate.runners.onnxruntime_runner:OnnxRuntimeRunner",
     Format.SAVEDMODEL: "xport.validate.runners.savedmodel:SavedModelRunner",
+    Format.KERAS: "xport.validate.runners.keras_runner:KerasRunner",
     Format.TFLITE: "xport.validate.runners.litert:LiteRTRunner",
 }
 """The class that runs each format."""
