@@ -11,7 +11,7 @@ from typing import Any
 from xport.convert.expectation import Expectation, expect, torch_family
 from xport.convert.gate import GateResult, prove
 from xport.convert.planner import Route
-from xport.convert.routes import HUB, RUNTIME_OF, Step
+from xport.convert.routes import HUB, RUNTIME_OF, STEPS, Step
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging, is_full
 from xport.convert.workers import Workers
@@ -152,10 +152,18 @@ class Attempts:
 
 
     def _hub(self, route: Route) -> Path | None:
-        """The source in ONNX, where a route went through it and nothing runs the source itself in float64."""
-        made = self._made.get(route.steps[:1])
-        wanted = route.steps[0].target is HUB and self.source.format is not HUB and not torch_family(self.source.format)
-        return made if wanted and isinstance(made, Path) else None
+        """The source in ONNX, where nothing runs the source itself in float64; made now if no route needed it yet."""
+        if torch_family(self.source.format) or self.source.format is HUB:
+            return None
+        steps = sorted((s for s in STEPS if s.source is self.source.format and s.target is HUB), key=lambda s: s.cost)
+        prefix = route.steps[:1] if route.steps[0].target is HUB else tuple(steps[:1])
+        if prefix and prefix not in self._made:
+            try:
+                self._made[prefix] = self._take(prefix, self.source)
+            except XportError as error:  # without a float64 result the dtype table judges, and the verdict says so
+                self._made[prefix] = error
+        made = self._made.get(prefix)
+        return made if isinstance(made, Path) else None
 
 
 def framework_of_step(step: Step) -> str:

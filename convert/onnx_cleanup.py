@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from xport.convert.onnx_patterns import clip_of, index_of, only_use, known
+from xport.convert.onnx_fusions import FUSIONS
+from xport.convert.onnx_patterns import clip_of, index_of, known, new_constant, only_use, rank_of
 
 Rule = Callable[[ir.Graph, ir.Node], bool]
 """Of the main graph, which holds all constants, and a node: whether it changed something."""
@@ -29,11 +30,13 @@ def clean(model: ir.Model) -> ir.Model:
     """
     common.IdentityEliminationPass()(model)
     common.CommonSubexpressionEliminationPass()(model)
-    for graph in model.graphs():
-        for rule in RULES:
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for rule in (*RULES, fuse):
+        for graph in model.graphs():
             for node in list(graph):
                 if node.graph is graph:
                     rule(model.graph, node)
+        common.RemoveUnusedNodesPass()(model)
     for each in (common.RemoveUnusedNodesPass(), common.TopologicalSortPass()):
         each(model)
     return model
@@ -68,7 +71,7 @@ def take_bias(main: ir.Graph, node: ir.Node) -> bool:
     for conv, bias in (node.inputs, reversed(node.inputs)):
         maker = only_use(conv, ("Conv", "ConvTranspose"))
         array = known(bias)
-        if maker is None or array is None or len(maker.inputs) > 2 and maker.inputs[2] is not None:
+        if maker is None or array is None or (len(maker.inputs) > 2 and maker.inputs[2] is not None):
             continue
         weight = known(maker.inputs[1]) if maker.inputs[1] is not None else None
         if weight is None:
@@ -77,7 +80,7 @@ def take_bias(main: ir.Graph, node: ir.Node) -> bool:
         channels = weight.shape[0] if maker.op_type == "Conv" else weight.shape[1] * groups
         shape = (channels,) + (1,) * (weight.ndim - 2)
         if array.shape in (shape, (1, *shape)) and array.dtype == weight.dtype:
-            vector = constant(main, bias, array.reshape(channels))
+            vector = new_constant(main, bias, array.reshape(channels))
             _with_inputs(maker, [maker.inputs[0], maker.inputs[1], vector])
             replace(node, maker.outputs[0])
             return True
@@ -124,7 +127,7 @@ def take_matmul_bias(main: ir.Graph, node: ir.Node) -> bool:
         maker = only_use(product, ("MatMul",))
         array = known(bias)
         weight = known(maker.inputs[1]) if maker is not None else None
-        flat = maker is not None and _rank(maker.inputs[0]) == 2
+        flat = maker is not None and rank_of(maker.inputs[0]) == 2
         if maker is None or array is None or weight is None or weight.ndim != 2 or not flat:
             continue
         if array.shape == (weight.shape[1],) and weight.dtype.kind == "f":
@@ -134,28 +137,6 @@ def take_matmul_bias(main: ir.Graph, node: ir.Node) -> bool:
             replace(node, made.outputs[0])
             return True
     return False
-
-
-def _rank(value: ir.Value | None) -> int | None:
-    """The rank of a value, where its shape or its producer tells."""
-    while value is not None:
-        if value.shape is not None:
-            return len(value.shape)
-        node = value.producer()
-        if node is None:
-            return None
-        if node.op_type == "Gemm":
-            return 2
-        if node.op_type in ("Reshape",):
-            target = known(node.inputs[1])
-            return None if target is None else len(target)
-        if node.op_type == "MatMul" and (weight := known(node.inputs[1])) is not None and weight.ndim == 2:
-            value = node.inputs[0]
-        elif node.op_type in ("Relu", "Clip", "Tanh", "Sigmoid", "Cast", "LeakyRelu", "Elu", "Softmax"):
-            value = node.inputs[0]
-        else:
-            return None
-    return None
 
 
 def bound_both(main: ir.Graph, node: ir.Node) -> bool:
@@ -183,17 +164,18 @@ def plain_index(main: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def constant(main: ir.Graph, like: ir.Value | None, array: np.ndarray) -> ir.Value:
-    """A new initializer of the main graph, named after another value."""
-    base = f"{like.name if like is not None else 'const'}_vector"
-    name, number = base, 0
-    while name in main.initializers:
-        number += 1
-        name = f"{base}_{number}"
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
-    main.register_initializer(value)
-    return value
+def fuse(main: ir.Graph, node: ir.Node) -> bool:
+    """A known composition becomes the one operator that it is."""
+    for find in FUSIONS:
+        made = find(main, node)
+        if made is not None:
+            old = node.outputs[0]
+            made.outputs[0].name, made.outputs[0].type = f"{old.name}_fused", old.type
+            made.outputs[0].shape = old.shape
+            _insert_before(node, made)
+            replace(node, made.outputs[0])
+            return True
+    return False
 
 
 def _with_inputs(node: ir.Node, inputs: list[ir.Value | None]) -> None:

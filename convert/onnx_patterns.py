@@ -80,3 +80,43 @@ def _is_size(value: ir.Value | None, data: ir.Value | None, axis: int) -> bool:
     if shape is None or shape.op_type != "Shape" or place is None or place.size != 1 or shape.attributes:
         return False
     return shape.inputs[0] is data and int(place.reshape(-1)[0]) == axis
+
+
+_RANK_KEPT = ("Relu", "Clip", "Tanh", "Sigmoid", "Cast", "LeakyRelu", "Elu", "Softmax")
+
+
+def _times_matrix(node: ir.Node) -> bool:
+    weight = known(node.inputs[1]) if node.op_type == "MatMul" else None
+    return weight is not None and weight.ndim == 2
+
+
+def rank_of(value: ir.Value | None) -> int | None:
+    """The rank of a value, where its shape or its producer tells."""
+    while value is not None:
+        if value.shape is not None:
+            return len(value.shape)
+        node = value.producer()
+        if node is None:
+            return None
+        if node.op_type == "Gemm":
+            return 2
+        if node.op_type in ("Reshape",):
+            target = known(node.inputs[1])
+            return None if target is None else len(target)
+        if node.op_type not in _RANK_KEPT and not _times_matrix(node):
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def new_constant(main: ir.Graph, like: ir.Value | None, array: np.ndarray) -> ir.Value:
+    """A new initializer of the main graph, named after another value."""
+    base = f"{like.name if like is not None else 'const'}_vector"
+    name, number = base, 0
+    while name in main.initializers:
+        number += 1
+        name = f"{base}_{number}"
+    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    main.register_initializer(value)
+    return value

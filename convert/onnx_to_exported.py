@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from xport.convert.onnx_to_module import to_module
 from xport.convert.source import Source
-from xport.convert.torch_export_program import dynamic_shapes
+from xport.convert.torch_export_program import export_dynamic
 from xport.convert.torch_flat import python_names
 from xport.convert.torch_probe import probe_inputs, settings
 from xport.convert.torch_quiet import conversion
@@ -42,11 +43,7 @@ def export(source: Source, signature: Signature) -> torch.export.ExportedProgram
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
     module = named(to_module(source.path), signature)
-    legal = identifiers(signature)
-    tensors = example_tensors(module, signature)
-    shapes = dynamic_shapes(Signature(legal, signature.outputs))
-    with conversion("torch.export"):
-        return torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
+    return export_dynamic(module, example_pairs(module, signature), Signature(identifiers(signature), signature.outputs))
 
 
 def identifiers(signature: Signature) -> tuple[TensorSpec, ...]:
@@ -85,15 +82,23 @@ def example_tensors(module: torch.nn.Module, signature: Signature, which: int = 
     Raises:
         ConversionError: If it runs at none of the settings that are tried.
     """
+    return next(example_pairs(module, signature))[which]
+
+
+def example_pairs(module: torch.nn.Module, signature: Signature) -> Iterator[list[tuple[torch.Tensor, ...]]]:
+    """Inputs at pairs of settings at which the module runs; see `example_tensors`."""
     failure: Exception | None = None
+    found = False
     for pair in settings(signature.symbols):
+        candidates = [tuple(probe_inputs(signature.inputs, sizes).values()) for sizes in pair]
         try:
-            candidates = [tuple(probe_inputs(signature.inputs, sizes).values()) for sizes in pair]
             with torch.no_grad():
                 for tensors in candidates:
                     module(*tensors)
         except Exception as error:  # whatever the model's own operations raise at sizes they do not take
             failure = error
-        else:
-            return candidates[which]
-    raise ConversionError(f"The lowered model runs at none of the sizes tried: {failure}") from failure
+            continue
+        found = True
+        yield candidates
+    if not found:
+        raise ConversionError(f"The lowered model runs at none of the sizes tried: {failure}") from failure

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
-from xport.convert.primitives.tf_core import legal_name, tf_dtype
+from xport.convert.primitives.tf_core import tf_dtype
 from xport.convert.primitives.tf_target import TensorflowTarget
 from xport.convert.source import Source
 from xport.errors import ConversionError

@@ -65,4 +65,4 @@ def _by_map(graph: Any, entries: Any, indices: Any) -> dict[str, int]:
 
 def _spec(file: File, name: str, tensor: Any) -> TensorSpec:
     sizes = file.sizes(tensor)
-    return TensorSpec(name, file.dtype(tensor), None if sizes is None else shape_from(name, sizes))
+    return TensorSpec(name, file.dtype(tensor), shape_from(name, sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +12,13 @@ from xport.convert.source import Source
 from xport.convert.torch_flat import flat_module
 from xport.convert.torch_inputs import examples
 from xport.convert.torch_probe import probe_inputs
-from xport.convert.torch_quiet import conversion
-from xport.convert.torch_signature import probe_sizes
+from xport.convert.torch_quiet import conversion, quiet, reason
+from xport.convert.torch_signature import probe_sizes, working_sizes
 from xport.convert.torchscript_to_exported import program_of_script
+from xport.errors import ConversionError
 from xport.signature import Signature
+
+Tensors = tuple[torch.Tensor, ...]
 
 
 def example_tensors(source: Source, module: nn.Module, signature: Signature) -> list[torch.Tensor]:
@@ -53,12 +57,53 @@ def export_program(
     Raises:
         ConversionError: If ``torch.export`` cannot do it, or would fix a dynamic dimension.
     """
-    tensors = example_tensors(source, module, signature)
     if isinstance(module, torch.jit.ScriptModule):
-        return program_of_script(module, signature, tensors)
+        return program_of_script(module, signature, example_tensors(source, module, signature))
     view = flat_module(module, signature, keep_structure=keep_structure)
-    with conversion("torch.export"):
-        return torch.export.export(view, tuple(tensors), dynamic_shapes=dynamic_shapes(signature), strict=False)
+    given = examples(source, module)
+    pairs = working_sizes(module, signature.inputs, given)
+    drawn = ([tuple(probe_inputs(signature.inputs, s, examples=given).values()) for s in pair] for pair in pairs)
+    return export_dynamic(view, drawn, signature)
+
+
+def export_dynamic(
+    view: nn.Module, examples: Iterable[Sequence[Tensors]], signature: Signature
+) -> torch.export.ExportedProgram:
+    """Export a module at the first example whose sizes do not become part of the program.
+
+    ``torch.export`` fixes what is 0 or 1 in the example, also inside the model: a strided convolution's single frame,
+    for instance. The program must therefore run at a second size.
+
+    Args:
+        view: The module, with the signature's interface.
+        examples: Inputs at two settings of the dynamic dimensions, better ones first.
+        signature: The signature.
+
+    Returns:
+        The program.
+
+    Raises:
+        ConversionError: If ``torch.export`` fails, or the program runs at one setting only, whichever is taken.
+    """
+    failure: Exception | None = None
+    for first, second in examples:
+        with conversion("torch.export"):
+            shapes = dynamic_shapes(signature)
+            program = torch.export.export(view, first, dynamic_shapes=shapes, strict=False)
+        failure = _failure_at(program, second) if signature.symbols else None
+        if failure is None:
+            return program
+    raise ConversionError(f"torch.export fixed a size that varies: {reason(failure) if failure else 'no example'}")
+
+
+def _failure_at(program: torch.export.ExportedProgram, tensors: Tensors) -> Exception | None:
+    """What a program raises on inputs; None if it takes them."""
+    try:
+        with quiet(), torch.no_grad():
+            program.module()(*tensors)
+    except Exception as error:  # a guard's AssertionError, or whatever an operation at a fixed size raises
+        return error
+    return None
 
 
 def dynamic_shapes(signature: Signature) -> dict[str, dict[int, Any]]:

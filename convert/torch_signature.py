@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,7 +94,14 @@ def call_module(module: nn.Module, signature: Signature, inputs: Mapping[str, np
 def probe_sizes(
     module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[str, Any], *, first_only: bool = False
 ) -> tuple[Sizes, Sizes]:
-    """Two settings of the dynamic dimensions at which a module runs.
+    """The first of `working_sizes`."""
+    return next(working_sizes(module, inputs, given, first_only=first_only))
+
+
+def working_sizes(
+    module: nn.Module, inputs: Sequence[TensorSpec], given: Mapping[str, Any], *, first_only: bool = False
+) -> Iterator[tuple[Sizes, Sizes]]:
+    """Pairs of settings of the dynamic dimensions at which a module runs.
 
     Args:
         module: The module.
@@ -102,21 +109,25 @@ def probe_sizes(
         given: Example values by name.
         first_only: Do not try the second setting, where the module's signature is known already.
 
-    Returns:
+    Yields:
         Two assignments of sizes to symbols, different in every symbol.
 
     Raises:
-        UsageError: Naming the dimension that cannot vary, where that can be told.
+        UsageError: If there is none, naming the dimension that cannot vary, where that can be told.
     """
     symbols = Signature(tuple(inputs), ()).symbols
     failure: tuple[Sizes, Sizes | None, Exception] | None = None
+    found = False
     for first, second in settings(symbols, preferred=_preferred(module, inputs, given), ranges=_ranges(module, inputs)):
         error = _attempt(module, inputs, first, given)
         error_at_second = error or (None if first_only else _attempt(module, inputs, second, given))
         if error_at_second is None:
-            return first, second
-        if failure is None or (failure[1] is None and error is None):
+            found = True
+            yield first, second
+        elif failure is None or (failure[1] is None and error is None):
             failure = (first, second if error is None else None, error_at_second)
+    if found:
+        return
     if failure is None:
         raise UsageError("No sizes are left to try within the program's own limits.", "Export it with wider limits.")
     raise _cannot_run(module, inputs, given, *failure)

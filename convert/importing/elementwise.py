@@ -57,7 +57,11 @@ def _remark(op: str, tensors: Sequence[Tensor]) -> Any:
 def _wrapped(condition: Tensor, yes: Tensor, no: Tensor) -> Wrapped | None:
     """The index that is meant, where a selection counts negative ones from the end."""
     below, shifted = condition.extra, yes.extra
-    if isinstance(below, Below) and isinstance(shifted, Shifted) and below.index.value is shifted.index.value is no.value:
+    if (
+        isinstance(below, Below)
+        and isinstance(shifted, Shifted)
+        and below.index.value is shifted.index.value is no.value
+    ):
         return Wrapped(no, shifted.size)
     return None
 
@@ -188,9 +192,7 @@ def floor_modulo(w: Writer, a: Tensor, b: Tensor) -> Tensor:
         return apply(w, "Mod", [a, b])
     rest = apply(w, "Mod", [a, b], fmod=1)
     zero = like(0, a)
-    crossed = apply(
-        w, "Xor", [apply(w, "Less", [rest, zero], "bool"), apply(w, "Less", [b, zero], "bool")], "bool"
-    )
+    crossed = apply(w, "Xor", [apply(w, "Less", [rest, zero], "bool"), apply(w, "Less", [b, zero], "bool")], "bool")
     nonzero = apply(w, "Not", [apply(w, "Equal", [rest, zero], "bool")])
     return select(w, apply(w, "And", [crossed, nonzero], "bool"), apply(w, "Add", [rest, b]), rest)
 
@@ -240,9 +242,7 @@ def atan2(w: Writer, y: Tensor, x: Tensor) -> Tensor:
     """The angle of a point, in all four quadrants; signed zeros give the angle of positive ones."""
     zero, pi = like(0, x), like(np.pi, x)
     angle = apply(w, "Atan", [apply(w, "Div", [y, x])])
-    turned = select(
-        w, apply(w, "Less", [y, zero], "bool"), apply(w, "Sub", [angle, pi]), apply(w, "Add", [angle, pi])
-    )
+    turned = select(w, apply(w, "Less", [y, zero], "bool"), apply(w, "Sub", [angle, pi]), apply(w, "Add", [angle, pi]))
     result = select(w, apply(w, "Less", [x, zero], "bool"), turned, angle)
     upright = apply(w, "Mul", [apply(w, "Sign", [y]), like(np.pi / 2, x)])
     return select(w, apply(w, "Equal", [x, zero], "bool"), upright, result)

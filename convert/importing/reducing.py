@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from xport.convert.importing import shaping
 from xport.convert.importing.elementwise import broadcast, cast
-from xport.convert.importing.tensor import Tensor, constant, stored_axes, without_axes
+from xport.convert.importing.tensor import Size, Tensor, constant, stored_axes, without_axes
 from xport.convert.importing.writer import Writer
 
 
@@ -74,14 +75,16 @@ def top_k(w: Writer, x: Tensor, k: Tensor, *, ordered: bool = True, dtype: str =
     count = shaping.index_vector(w, k)
     count = shaping.unsqueeze(w, count, [0]) if count.rank == 0 else count
     values, places = w.op("TopK", [x, count], [x.dtype, "int64"], axis=-1, sorted=int(ordered))
-    known = count.elements[0] if count.elements else w.fresh()
+    known: Size = w.fresh()
+    if count.elements is not None:
+        known = next(iter(count.elements))
     dims = (*(x.dims or ())[:-1], known) if x.dims is not None else None
     return [values.with_(dims=dims), places.with_(dtype=dtype, wide=dtype == "int32", dims=dims)]
 
 
 def cumulative_sum(w: Writer, x: Tensor, axis: Tensor, exclusive: bool, reverse: bool) -> Tensor:
     """Running sums along an axis."""
-    flags = {name: 1 for name, on in (("exclusive", exclusive), ("reverse", reverse)) if on}
+    flags: dict[str, Any] = {name: 1 for name, on in (("exclusive", exclusive), ("reverse", reverse)) if on}
     made: Tensor = w.op("CumSum", [x, shaping.index_vector(w, axis)], x.dtype, x.dims, integers=True, **flags)
     return made
 
@@ -95,7 +98,7 @@ def matmul(w: Writer, a: Tensor, b: Tensor, *, transpose_a: bool = False, transp
     if a.dims is None or b.dims is None or len(a.dims) < 2 or len(b.dims) < 2:
         return made
     lead = broadcast(w, [Tensor(a.dtype, a.dims[:-2]), Tensor(b.dtype, b.dims[:-2])]) or ()
-    return made.with_(dims=(*lead, a.dims[-2], b.dims[-1]))
+    return made.with_(dims=(*lead, a.dims[len(a.dims) - 2], b.dims[-1]))
 
 
 def _unflattened(w: Writer, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,10 +124,9 @@ def swapped(w: Writer, x: Tensor) -> Tensor:
 
 def band(w: Writer, x: Tensor, lower: int, upper: int) -> Tensor:
     """The elements within a number of diagonals of the main one; -1 keeps a whole side."""
-    for keep, attributes in ((lower, {"upper": 1}), (upper, {"upper": 0})):
+    for keep, above in ((lower, 1), (upper, 0)):
         if keep >= 0:
-            offset = constant(-keep if attributes["upper"] else keep, "int64")
-            x = w.op("Trilu", [x, offset], x.dtype, x.dims, **attributes)
+            x = w.op("Trilu", [x, constant(-keep if above else keep, "int64")], x.dtype, x.dims, upper=above)
     return x
 
 

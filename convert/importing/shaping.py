@@ -129,13 +129,10 @@ def reshape(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
     wanted = shape.elements
     if wanted is None and shape.const is not None:
         wanted = tuple(int(i) for i in shape.const)
-    if x.const is not None and wanted is not None and all(isinstance(s, int) for s in wanted):
-        return constant(x.const.reshape([int(s) for s in wanted]), label=x.label)
     if wanted is None:
-        count = shape.dims[0] if shape.dims else None
-        dims = tuple(w.fresh() for _ in range(count)) if isinstance(count, int) else None
-        return x.with_(dims=dims, value=w.emit("Reshape", [_plain(w, x), w.int64(shape)], [_kind(x)],
-                       {"allowzero": 1})[0], perm=(), const=None, elements=None)  # fmt: skip
+        return _reshape_freely(w, x, shape)
+    if x.const is not None and all(isinstance(s, int) for s in wanted):
+        return constant(x.const.reshape([int(s) for s in wanted]), label=x.label)
     dims = _resolve(w, x, wanted)
     if x.dims is not None and dims == x.dims:
         return x
@@ -149,9 +146,17 @@ def reshape(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
         target = w.int64(shape if vector is None else vector)
     else:
         target = w.constant(request, "int64")
-    made = w.emit("Reshape", [_plain(w, x), target], [_kind(x)], zeros)[0]
+    made = w.emit("Reshape", [_plain(w, x), target], [kind_of(x)], zeros)[0]
     flat = Flat(x) if x.perm and len(dims) == 2 and x.dims is not None and dims[0] == x.dims[0] else None
     return Tensor(x.dtype, dims, made, wide=x.wide, extra=flat)
+
+
+def _reshape_freely(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
+    """A reshape to sizes of which nothing is known."""
+    count = shape.dims[0] if shape.dims else None
+    made = w.emit("Reshape", [_plain(w, x), w.int64(shape)], [kind_of(x)], {"allowzero": 1})[0]
+    dims = tuple(w.fresh() for _ in range(count)) if isinstance(count, int) else None
+    return Tensor(x.dtype, dims, made, wide=x.wide)
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,8 @@ def _unit_move(x: Tensor, dims: Sequence[Size]) -> list[int] | None:
     return [units.pop(0) if d == 1 else kept.pop(0) for d in dims]
 
 
-def _kind(x: Tensor) -> str:
+def kind_of(x: Tensor) -> str:
+    """The dtype that a value is stored with."""
     return "int64" if x.wide else x.dtype
 
 
@@ -239,7 +245,7 @@ def squeeze(w: Writer, x: Tensor, axes: Sequence[int]) -> Tensor:
         return constant(x.const.squeeze(tuple(named)), label=x.label)
     dims = tuple(d for i, d in enumerate(x.dims or ()) if i not in named)
     places = sorted(stored_axes(named, x.perm, rank))
-    made = w.emit("Squeeze", [w.stored(x, x.perm, wide=x.wide), w.constant(places, "int64")], [_kind(x)])[0]
+    made = w.emit("Squeeze", [w.stored(x, x.perm, wide=x.wide), w.constant(places, "int64")], [kind_of(x)])[0]
     return Tensor(x.dtype, dims, made, without_axes(x.perm, named), wide=x.wide, elements=x.elements)
 
 
@@ -254,73 +260,8 @@ def unsqueeze(w: Writer, x: Tensor, axes: Sequence[int]) -> Tensor:
     old = iter(x.dims or ())
     dims = tuple(1 if i in named else next(old) for i in range(rank))
     perm = with_axes(x.perm, named, rank) if x.perm else ()
-    made = w.emit("Unsqueeze", [w.stored(x, x.perm, wide=x.wide), w.constant(named, "int64")], [_kind(x)])[0]
+    made = w.emit("Unsqueeze", [w.stored(x, x.perm, wide=x.wide), w.constant(named, "int64")], [kind_of(x)])[0]
     return Tensor(x.dtype, dims, made, perm, wide=x.wide, elements=x.elements if rank <= 1 else None)
-
-
-def concat(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
-    """Join along an axis."""
-    tensors = [t for t in tensors if t.dims is None or t.dims != (0,)] or list(tensors[:1])
-    if len(tensors) == 1:
-        return tensors[0]
-    rank = rank_of(tensors[0])
-    axis %= rank
-    wide = w.stays_wide(tensors)
-    if all(t.const is not None for t in tensors):
-        return constant(np.concatenate([t.const for t in tensors if t.const is not None], axis))
-    perm = w.choose(tensors)
-    values = [w.stored(t, perm, wide=wide) for t in tensors]
-    kind = "int64" if wide else tensors[0].dtype
-    made = w.emit("Concat", values, [kind], {"axis": stored_axes([axis], perm, rank)[0]})[0]
-    columns = list(zip(*(t.dims or () for t in tensors), strict=True))
-    dims: list[Size] = [next((s for s in column if isinstance(s, int)), column[0]) for column in columns]
-    parts = columns[axis]
-    dims[axis] = sum(int(s) for s in parts) if all(isinstance(s, int) for s in parts) else w.fresh()
-    elements: tuple[Size, ...] | None = None
-    if rank == 1 and all(t.elements is not None for t in tensors):
-        elements = tuple(e for t in tensors for e in t.elements or ())
-    return Tensor(tensors[0].dtype, tuple(dims), made, perm, wide=wide, elements=elements)
-
-
-def stack(w: Writer, tensors: Sequence[Tensor], axis: int) -> Tensor:
-    """Join along a new axis."""
-    rank = rank_of(tensors[0]) + 1
-    if all(t.const is not None for t in tensors):
-        return constant(np.stack([t.const for t in tensors if t.const is not None], axis))
-    return concat(w, [unsqueeze(w, t, [axis % rank]) for t in tensors], axis % rank)
-
-
-def split(w: Writer, x: Tensor, axis: int, known: Sequence[int] | None, count: int, lengths: Tensor | None = None) -> list[Tensor]:  # fmt: skip
-    """Parts along an axis: of known sizes, of sizes in ``lengths``, or ``count`` equal ones."""
-    rank = rank_of(x)
-    axis %= rank
-    place = stored_axes([axis], x.perm, rank)[0]
-    whole = (x.dims or ())[axis]
-    if known is not None and -1 in known and isinstance(whole, int):
-        rest = whole - sum(s for s in known if s != -1)
-        known = [rest if s == -1 else s for s in known]
-    if known is None and isinstance(whole, int) and lengths is None:
-        known = [whole // count] * count
-    if x.const is not None and known is not None:
-        ends = np.cumsum(known)[:-1]
-        return [constant(part) for part in np.split(x.const, ends, axis)]
-    attributes: dict[str, Any] = {"axis": place}
-    inputs = [w.stored(x, x.perm, wide=x.wide)]
-    if lengths is not None:
-        inputs.append(w.int64(lengths))
-    elif known is not None:
-        inputs.append(w.constant(list(known), "int64"))
-    else:
-        attributes["num_outputs"] = count
-    made = w.emit("Split", inputs, [_kind(x)] * count, attributes)
-    parts: list[Size] = list(known) if known is not None else [w.fresh() for _ in range(count)]
-    dims = [tuple(p if i == axis else d for i, d in enumerate(x.dims or ())) for p in parts]
-    return [Tensor(x.dtype, d, v, x.perm, wide=x.wide) for d, v in zip(dims, made, strict=True)]
-
-
-def unstack(w: Writer, x: Tensor, axis: int, count: int) -> list[Tensor]:
-    """Parts of size one along an axis, which goes away."""
-    return [gather(w, x, constant(i, "int64"), axis) for i in range(count)]
 
 
 def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -345,7 +286,7 @@ def gather(w: Writer, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     picks = w.int64(indices) if indices.wide or indices.const is not None else w.value(indices)
     if indices.dtype not in ("int32", "int64"):
         picks = w.int64(indices)
-    made = w.emit("Gather", [data, picks], [_kind(x)], {"axis": place})[0]
+    made = w.emit("Gather", [data, picks], [kind_of(x)], {"axis": place})[0]
     perm: Perm = ()
     if keeps:
         perm = x.perm if indices.rank == 1 else without_axes(x.perm, [axis])
@@ -367,26 +308,6 @@ def _picked(x: Tensor, indices: Tensor) -> tuple[Size, ...] | None:
     return tuple(x.elements[int(i)] for i in indices.const.reshape(-1))
 
 
-def tile(w: Writer, x: Tensor, repeats: Tensor) -> Tensor:
-    """Repeat along every axis."""
-    if repeats.const is not None and bool(np.all(repeats.const == 1)):
-        return x
-    made = w.op("Tile", [x, _wide(repeats)], x.dtype)
-    known = repeats.elements
-    if x.dims is not None and known is not None:
-        made = made.with_(dims=tuple(_times(w, d, r) for d, r in zip(x.dims, known, strict=True)))
-    found: Tensor = made
-    return found
-
-
-def _times(w: Writer, size: Size, factor: Size) -> Size:
-    if isinstance(size, int) and isinstance(factor, int):
-        return size * factor
-    if size == 1:
-        return factor
-    return size if factor == 1 else w.fresh()
-
-
 def _wide(x: Tensor) -> Tensor:
     """An integer vector as ONNX wants it: int64."""
     if x.const is not None:
@@ -398,22 +319,3 @@ def index_vector(w: Writer, x: Tensor) -> Tensor:
     """A tensor of sizes or indices as int64."""
     made = _wide(x)
     return made if made.dtype == "int64" else cast(w, made, "int64")
-
-
-def expand(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
-    """Broadcast to a shape."""
-    made: Tensor = w.op("Expand", [x, index_vector(w, shape)], x.dtype)
-    return made.with_(dims=shape.elements if made.dims is None else made.dims)
-
-
-def fill(w: Writer, shape: Tensor, value: Tensor) -> Tensor:
-    """A tensor of one value."""
-    if value.const is not None and value.const.dtype != object and not (shape.const is not None):
-        import onnx_ir as ir
-
-        made: Tensor = w.op(
-            "ConstantOfShape", [index_vector(w, shape)], value.dtype, value=ir.Tensor(value.const.reshape(1))
-        )
-    else:
-        made = w.op("Expand", [value, index_vector(w, shape)], value.dtype)
-    return made.with_(dims=shape.elements if made.dims is None else made.dims)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xport.convert.importing import shaping, sizes
+from xport.convert.importing import joining, shaping, sizes
 from xport.convert.importing.elementwise import apply, like
-from xport.convert.importing.tensor import Size, Tensor, constant, stored_axes
+from xport.convert.importing.tensor import Perm, Size, Tensor, constant, stored_axes
 from xport.convert.importing.writer import Writer
 from xport.errors import UnsupportedError
 
@@ -25,13 +25,9 @@ def cut(w: Writer, x: Tensor, ranges: Sequence[Range]) -> Tensor:
     ranges = [r for r in ranges if not (r[1] == 0 and r[2] == FAR and r[3] == 1)]
     if not ranges:
         return x
-    fixed = all(isinstance(bound, int) for r in ranges for bound in r[1:3])
-    if x.const is not None and fixed:
-        keys: list[Any] = [slice(None)] * x.const.ndim
-        for axis, start, end, step in ranges:
-            stop = None if step < 0 and isinstance(end, int) and end <= -FAR else end
-            keys[axis] = slice(start, stop, step)
-        return constant(x.const[tuple(keys)])
+    keys = _keys(ranges, shaping.rank_of(x))
+    if x.const is not None and keys is not None:
+        return constant(x.const[keys])
     axes = stored_axes([r[0] for r in ranges], x.perm, shaping.rank_of(x))
     inputs = [w.stored(x, x.perm, wide=x.wide), _bounds(w, [r[1] for r in ranges]), _bounds(w, [r[2] for r in ranges])]
     inputs.append(w.constant(axes, "int64"))
@@ -42,18 +38,26 @@ def cut(w: Writer, x: Tensor, ranges: Sequence[Range]) -> Tensor:
     for axis, start, end, step in ranges:
         dims[axis] = _length(w, dims[axis], start, end, step)
     elements = None
-    if x.elements is not None and x.rank == 1 and fixed:
-        _, start, end, step = ranges[0]
-        stop = None if step < 0 and isinstance(end, int) and end <= -FAR else end
-        elements = x.elements[slice(start, stop, step)]  # type: ignore[misc]
+    if x.elements is not None and x.rank == 1 and keys is not None:
+        elements = x.elements[keys[0]]
     return Tensor(x.dtype, tuple(dims), made, x.perm, wide=x.wide, elements=elements)
+
+
+def _keys(ranges: Sequence[Range], rank: int) -> tuple[slice, ...] | None:
+    """Numpy's way to say it, if all bounds are numbers."""
+    keys = [slice(None)] * rank
+    for axis, start, end, step in ranges:
+        if not isinstance(start, int) or not isinstance(end, int):
+            return None
+        keys[axis] = slice(start, None if step < 0 and end <= -FAR else end, step)
+    return tuple(keys)
 
 
 def _bounds(w: Writer, bounds: Sequence[Bound]) -> Any:
     if all(isinstance(b, int) for b in bounds):
         return w.constant([int(b) for b in bounds if isinstance(b, int)], "int64")
     parts = [constant([b], "int64") if isinstance(b, int) else _vector(w, b) for b in bounds]
-    return w.int64(shaping.concat(w, parts, 0))
+    return w.int64(joining.concat(w, parts, 0))
 
 
 def _vector(w: Writer, scalar: Tensor) -> Tensor:
@@ -198,7 +202,7 @@ def roll(w: Writer, x: Tensor, shifts: Sequence[int], axes: Sequence[int]) -> Te
             raise UnsupportedError("Rolling along an axis of unknown size is not expressed in ONNX.")
         if shift:
             tail, head = cut(w, x, [(axis, -shift, FAR, 1)]), cut(w, x, [(axis, 0, -shift, 1)])
-            x = shaping.concat(w, [tail, head], axis)
+            x = joining.concat(w, [tail, head], axis)
     return x
 
 
@@ -209,13 +213,14 @@ def pad(w: Writer, x: Tensor, paddings: Tensor, value: Tensor | None = None, mod
     if paddings.const is None:
         turned = w.op("Transpose", [shaping.index_vector(w, paddings)], "int64", perm=[1, 0])
         amounts = w.value(w.op("Reshape", [turned, constant([-1], "int64")], "int64"))
-        perm, dims = (), tuple(w.fresh() for _ in range(shaping.rank_of(x)))
+        perm: Perm = ()
+        dims: tuple[Size, ...] = tuple(w.fresh() for _ in range(shaping.rank_of(x)))
     else:
         rows = paddings.const.astype(np.int64)
         if not rows.any():
             return x
         perm = x.perm
-        dims = tuple(sizes.add(d, int(r.sum())) for d, r in zip(x.dims or (), rows, strict=True))  # type: ignore[misc]
+        dims = tuple(sizes.add(d, int(r.sum())) for d, r in zip(x.dims or (), rows, strict=True))
         amounts = w.constant((rows[list(perm)] if perm else rows).T.reshape(-1), "int64")
     inputs = [w.stored(x, perm), amounts]
     if value is not None and not (value.const is not None and not np.any(value.const)):
@@ -232,7 +237,7 @@ def _pad_symmetric(w: Writer, x: Tensor, rows: np.ndarray) -> Tensor:
             parts.insert(0, cut(w, cut(w, x, [(axis, 0, before, 1)]), [(axis, -1, -FAR, -1)]))
         if after:
             parts.append(cut(w, cut(w, x, [(axis, -after, FAR, 1)]), [(axis, -1, -FAR, -1)]))
-        x = shaping.concat(w, parts, axis)
+        x = joining.concat(w, parts, axis)
     return x
 
 
@@ -282,14 +287,14 @@ def one_hot(w: Writer, indices: Tensor, depth: Tensor, on: Tensor, off: Tensor, 
 
 def scatter(w: Writer, op: str, data: Tensor, indices: Tensor, updates: Tensor, reduction: str = "none") -> Tensor:
     """``ScatterND`` or ``ScatterElements`` with its reduction."""
-    attributes = {} if reduction == "none" else {"reduction": reduction}
+    attributes: dict[str, Any] = {} if reduction == "none" else {"reduction": reduction}
     made: Tensor = w.op(op, [data, shaping.index_vector(w, indices), updates], data.dtype, **attributes)
     return made.with_(dims=data.dims)
 
 
 def scatter_nd(w: Writer, indices: Tensor, updates: Tensor, shape: Tensor) -> Tensor:
     """Updates added into zeros."""
-    zeros = shaping.fill(w, shape, like(0, updates))
+    zeros = joining.fill(w, shape, like(0, updates))
     return scatter(w, "ScatterND", zeros, indices, updates, "add")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xport.convert.importing import shaping, sizes, slicing
+from xport.convert.importing import joining, shaping, sizes, slicing
 from xport.convert.importing.elementwise import apply
 from xport.convert.importing.tensor import Perm, Size, Tensor, channels_first, constant
 from xport.convert.importing.writer import Writer
@@ -136,7 +136,7 @@ def conv_transpose(
     dilations: Sequence[int], explicit: Pads = (), first: bool = False, bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The gradient of a convolution, used as an upsampling layer; the kernel is (spatial…, out, in)."""
-    value, perm, extents, channels = image(w, x, first)
+    value, perm, extents, _ = image(w, x, first)
     *window, out, _ = [_number(d, "A kernel's size") for d in kernel.dims or ()]
     spatial = len(window)
     weights = w.transpose(kernel, [spatial + 1, spatial, *range(spatial)])
@@ -337,5 +337,5 @@ def _reshape_like(w: Writer, value: Tensor, x: Tensor, parts: Sequence[Any]) -> 
         if part.factor != 1:
             size = apply(w, "Div" if isinstance(part, _Over) else "Mul", [size, constant([part.factor], "int64")])
         rows.append(size)
-    shape = shaping.concat(w, rows, 0)
+    shape = joining.concat(w, rows, 0)
     return shaping.reshape(w, value, shape.with_(elements=dims) if shape.const is None else shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import nested, shaping
+from xport.convert.importing import joining, nested, shaping
 from xport.convert.importing.tensor import Size, Tensor, constant
 from xport.convert.importing.tf_loops import Counting, body_argument, constant_index, counting, same
 from xport.convert.importing.tf_registry import Call, op
@@ -73,7 +73,7 @@ def _push_back(c: Call) -> Tensor:
 def _written(c: Call, items: Tensor, item: Tensor, index: Any) -> Tensor:
     held: TensorList = items.extra
     if held.joined is not None and held.count is not None and same(held.count, c.inputs[1]):
-        both = shaping.concat(c.w, [held.joined, item], 0)
+        both = joining.concat(c.w, [held.joined, item], 0)
         return _list(TensorList(joined=both, element=held.element))
     if held.slot < 0 or held.item is not None:
         raise c.refuse("a list is written elsewhere than once in each turn of a loop")
@@ -245,7 +245,7 @@ class _Loop:
         goes = None if self.counting else self._goes(made)
         ends = [made[i] for i in self.states]
         for i, state in zip(self.joined, states[len(self.states) :], strict=True):
-            ends.append(shaping.concat(c.w, [state, self._item(i, made[i])], 0))
+            ends.append(joining.concat(c.w, [state, self._item(i, made[i])], 0))
         return goes, ends, [self._item(i, made[i]) for i in self.lists]
 
     def _nothing(self, i: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import shaping
+from xport.convert.importing import joining, shaping
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import TABLE, Call, Handler, op
 from xport.signature import numpy_dtype
@@ -45,8 +45,19 @@ LOGICAL = {
 }
 """The same, with boolean results."""
 
-UNCHANGED = ("Identity", "StopGradient", "PreventGradient", "Snapshot", "EnsureShape", "CheckNumerics", "CheckNumericsV2")
-UNCHANGED += ("PlaceholderWithDefault", "DebugIdentityV2", "OptimizationBarrier")
+UNCHANGED = (
+    "Identity",
+    "StopGradient",
+    "PreventGradient",
+    "Snapshot",
+    "EnsureShape",
+    "CheckNumerics",
+    "CheckNumericsV2",
+    "PlaceholderWithDefault",
+    "DebugIdentityV2",
+    "OptimizationBarrier",
+)
+"""Operators that give what they are given."""
 
 
 def _same(name: str) -> Handler:
@@ -88,7 +99,7 @@ TABLE.update({name: lambda c: c.x for name in UNCHANGED})
 
 
 def _filled(c: Call, value: int) -> Tensor:
-    return shaping.fill(c.w, shaping.shape_of(c.w, c.x), e.like(value, c.x))
+    return joining.fill(c.w, shaping.shape_of(c.w, c.x), e.like(value, c.x))
 
 
 @op("Cast", "Bitcast")

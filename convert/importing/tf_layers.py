@@ -146,7 +146,7 @@ def _top_k(c: Call) -> list[Tensor]:
 
 @op("Cumsum")
 def _cumsum(c: Call) -> Tensor:
-    return reducing.cumulative_sum(c.w, *c.inputs, c.attr("exclusive", False), c.attr("reverse", False))
+    return reducing.cumulative_sum(c.w, c.x, c.inputs[1], c.attr("exclusive", False), c.attr("reverse", False))
 
 
 @op("NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5")

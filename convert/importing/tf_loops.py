@@ -69,9 +69,7 @@ def body_argument(graph: Any, tensor: Any) -> int:
     return names.index(op.name) if op.name in names else -1
 
 
-def counting(
-    condition: Any, body: Any, constants: Mapping[int, Tensor], fixed: Sequence[bool]
-) -> Counting | None:
+def counting(condition: Any, body: Any, constants: Mapping[int, Tensor], fixed: Sequence[bool]) -> Counting | None:
     """Find out whether a loop counts up to a limit.
 
     Args:

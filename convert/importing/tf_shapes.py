@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import reducing, shaping, slicing
+from xport.convert.importing import joining, reducing, shaping, slicing
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import Call, op
 
@@ -58,31 +58,31 @@ def _invert(c: Call) -> Tensor:
 
 @op("Pack")
 def _pack(c: Call) -> Tensor:
-    return shaping.stack(c.w, c.inputs, c.attr("axis", 0))
+    return joining.stack(c.w, c.inputs, c.attr("axis", 0))
 
 
 @op("Unpack")
 def _unpack(c: Call) -> list[Tensor]:
-    return shaping.unstack(c.w, c.x, c.attr("axis", 0), c.attr("num"))
+    return joining.unstack(c.w, c.x, c.attr("axis", 0), c.attr("num"))
 
 
 @op("ConcatV2", "Concat")
 def _concat(c: Call) -> Tensor:
     values, axis = (c.inputs[:-1], c.inputs[-1]) if c.op.type == "ConcatV2" else (c.inputs[1:], c.inputs[0])
-    return shaping.concat(c.w, values, ints(axis, "The axis")[0])
+    return joining.concat(c.w, values, ints(axis, "The axis")[0])
 
 
 @op("Split")
 def _split(c: Call) -> list[Tensor]:
     axis = ints(c.inputs[0], "The axis")[0]
-    return shaping.split(c.w, c.inputs[1], axis, None, c.attr("num_split"))
+    return joining.split(c.w, c.inputs[1], axis, None, c.attr("num_split"))
 
 
 @op("SplitV")
 def _split_v(c: Call) -> list[Tensor]:
     x, lengths, axis = c.inputs
     known = [int(i) for i in lengths.const] if lengths.const is not None else None
-    return shaping.split(
+    return joining.split(
         c.w, x, ints(axis, "The axis")[0], known, c.attr("num_split"), lengths if known is None else None
     )
 
@@ -97,17 +97,18 @@ def _strided_slice(c: Call) -> Tensor:
     masks = slicing.Masks(
         *(c.attr(f"{name}_mask", 0) for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis"))
     )
-    return slicing.strided_slice(c.w, *c.inputs, masks)
+    x, begin, end, strides = c.inputs
+    return slicing.strided_slice(c.w, x, begin, end, strides, masks)
 
 
 @op("Tile")
 def _tile(c: Call) -> Tensor:
-    return shaping.tile(c.w, *c.inputs)
+    return joining.tile(c.w, *c.inputs)
 
 
 @op("BroadcastTo")
 def _broadcast_to(c: Call) -> Tensor:
-    return shaping.expand(c.w, *c.inputs)
+    return joining.expand(c.w, *c.inputs)
 
 
 @op("BroadcastArgs")
@@ -119,7 +120,7 @@ def _broadcast_args(c: Call) -> Tensor:
     n, m = a.dims[0], b.dims[0]
     if not isinstance(n, int) or not isinstance(m, int):
         raise c.refuse("shapes of unknown length cannot be joined")
-    rows = [shaping.concat(c.w, [one] * (max(n, m) - k) + [x], 0) for x, k in ((a, n), (b, m))]
+    rows = [joining.concat(c.w, [one] * (max(n, m) - k) + [x], 0) for x, k in ((a, n), (b, m))]
     is_one = e.apply(c.w, "Equal", [rows[0], one], "bool")
     joined = e.select(c.w, is_one, rows[1], rows[0])
     return joined.with_(dtype="int32", wide=True) if c.dtype == "int32" else joined
@@ -127,7 +128,7 @@ def _broadcast_args(c: Call) -> Tensor:
 
 @op("Fill")
 def _fill(c: Call) -> Tensor:
-    return shaping.fill(c.w, *c.inputs)
+    return joining.fill(c.w, *c.inputs)
 
 
 @op("GatherV2")
@@ -138,7 +139,7 @@ def _gather(c: Call) -> Tensor:
 
 @op("Gather")
 def _gather_first(c: Call) -> Tensor:
-    return shaping.gather(c.w, *c.inputs, 0)
+    return shaping.gather(c.w, c.x, c.inputs[1], 0)
 
 
 @op("ResourceGather")
@@ -175,7 +176,7 @@ def _reverse(c: Call) -> Tensor:
 
 @op("ReverseSequence")
 def _reverse_sequence(c: Call) -> Tensor:
-    return slicing.reverse_sequence(c.w, *c.inputs, c.attr("seq_dim"), c.attr("batch_dim", 0))
+    return slicing.reverse_sequence(c.w, c.x, c.inputs[1], c.attr("seq_dim"), c.attr("batch_dim", 0))
 
 
 @op("Roll")
@@ -190,12 +191,13 @@ def _pad(c: Call) -> Tensor:
 
 @op("MirrorPad")
 def _mirror_pad(c: Call) -> Tensor:
-    return slicing.pad(c.w, *c.inputs, mode=c.attr("mode").lower())
+    return slicing.pad(c.w, c.x, c.inputs[1], mode=c.attr("mode").lower())
 
 
 @op("OneHot")
 def _one_hot(c: Call) -> Tensor:
-    return slicing.one_hot(c.w, *c.inputs, c.attr("axis", -1))
+    indices, depth, on, off = c.inputs
+    return slicing.one_hot(c.w, indices, depth, on, off, c.attr("axis", -1))
 
 
 @op("Range")

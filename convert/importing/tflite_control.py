@@ -44,5 +44,3 @@ def _while(c: Call) -> Sequence[Tensor]:
     for i, tensor in zip(states, finals, strict=True):
         results[i] = tensor
     return results
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import reducing, shaping
+from xport.convert.importing import joining, reducing, shaping
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tflite_registry import MOVES_ONLY, TABLE, Call, Handler, op
 
@@ -43,7 +43,7 @@ TABLE["FLOOR_DIV"] = lambda c: e.floor_division(c.w, *c.tensors)
 TABLE["FLOOR_MOD"] = lambda c: e.floor_modulo(c.w, *c.tensors)
 TABLE["ATAN2"] = lambda c: e.atan2(c.w, *c.tensors)
 TABLE["CAST"] = lambda c: e.cast(c.w, c.x, c.dtype)
-TABLE["ZEROS_LIKE"] = lambda c: shaping.fill(c.w, shaping.shape_of(c.w, c.x), e.like(0, c.x))
+TABLE["ZEROS_LIKE"] = lambda c: joining.fill(c.w, shaping.shape_of(c.w, c.x), e.like(0, c.x))
 
 
 @op("ADD", "SUB", "MUL", "DIV")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,12 @@ class File:
             raise UnsupportedError(f"{self.path}: {text(tensor.name)!r} has the dtype {name}, which xport lacks.")
         return name
 
-    def sizes(self, tensor: Any) -> list[int] | None:
-        """A tensor's sizes, -1 where they may vary; None where the rank is unknown."""
+    def sizes(self, tensor: Any) -> list[int]:
+        """A tensor's sizes, -1 where they may vary."""
         if tensor.shapeSignature is not None and len(tensor.shapeSignature):
             return [int(d) for d in tensor.shapeSignature]
         if tensor.shape is None or not len(tensor.shape):
-            return [] if tensor.hasRank or self.has_data(tensor) else []
+            return []
         return [int(d) for d in tensor.shape]
 
     def has_data(self, tensor: Any) -> bool:
@@ -190,4 +191,4 @@ def _strings(data: bytes) -> np.ndarray:
     """The strings of a tensor: their number, where each begins and the last ends, then their bytes."""
     (count,) = struct.unpack_from("<i", data)
     ends = struct.unpack_from(f"<{count + 1}i", data, 4)
-    return np.array([data[a:b] for a, b in zip(ends, ends[1:], strict=False)], dtype=object)
+    return np.array([data[a:b] for a, b in pairwise(ends)], dtype=object)

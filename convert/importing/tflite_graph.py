@@ -99,8 +99,8 @@ class GraphReader:
         if i not in values:
             tensor = graph.tensors[i]
             if not self.file.has_data(tensor):
-                if 0 in (self.file.sizes(tensor) or ()):
-                    shape = [max(d, 0) for d in self.file.sizes(tensor) or ()]
+                if 0 in self.file.sizes(tensor):
+                    shape = [max(d, 0) for d in self.file.sizes(tensor)]
                     return constant(np.zeros(shape, numpy_dtype(self.file.dtype(tensor))))
                 raise UnsupportedError(
                     f"{self.file.path}: {text(tensor.name)!r} is used before it is computed.",
@@ -178,7 +178,9 @@ class GraphReader:
             if own is None or len(own) != len(theirs):
                 made = made.with_(dims=theirs) if own is None else made
             else:
-                dims = tuple(a if isinstance(a, int) or isinstance(b, str) else b for a, b in zip(own, theirs, strict=True))
+                dims = tuple(
+                    a if isinstance(a, int) or isinstance(b, str) else b for a, b in zip(own, theirs, strict=True)
+                )
                 made = made.with_(dims=dims)
         grid = self.file.quantization(tensor)
         if grid is None or made.dtype != "float32":
@@ -187,14 +189,22 @@ class GraphReader:
             return made
         return self.on_grid(made, grid)
 
-    def sizes(self, tensor: Any) -> tuple[Size, ...] | None:
+    def sizes(self, tensor: Any) -> tuple[Size, ...]:
         """A tensor's sizes; fresh symbols where they may vary."""
-        found = self.file.sizes(tensor)
-        return None if found is None else tuple(self.writer.fresh() if d < 0 else d for d in found)
+        return tuple(self.writer.fresh() if d < 0 else d for d in self.file.sizes(tensor))
 
     def real_dtype(self, tensor: Any) -> str:
         """A tensor's dtype, of the real numbers if it is quantized."""
         return "float32" if self.file.quantization(tensor) is not None else self.file.dtype(tensor)
+
+
+def _refined(own: tuple[Size, ...] | None, theirs: tuple[Size, ...]) -> tuple[Size, ...]:
+    """Sizes that were worked out, with the numbers that the file knows besides."""
+    if own is None:
+        return theirs
+    if len(own) != len(theirs):
+        return own
+    return tuple(a if isinstance(a, int) or isinstance(b, str) else b for a, b in zip(own, theirs, strict=True))
 
 
 def _real(array: np.ndarray, grid: Quantization) -> np.ndarray:
@@ -202,4 +212,5 @@ def _real(array: np.ndarray, grid: Quantization) -> np.ndarray:
     if len(grid.scale) > 1:
         shape[grid.axis] = len(grid.scale)
     scale, zero = (v.reshape(shape) if array.ndim else v.reshape(()) for v in (grid.scale, grid.zero))
-    return ((array.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+    real: np.ndarray = (array.astype(np.int64) - zero).astype(np.float32) * scale
+    return real.astype(np.float32)

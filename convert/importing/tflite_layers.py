@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import reducing, shaping, spatial
+from xport.convert.importing import joining, reducing, shaping, spatial
 from xport.convert.importing.tensor import Perm, Tensor, constant
 from xport.convert.importing.tf_shapes import ints
 from xport.convert.importing.tflite_registry import TABLE, Call, op
@@ -37,20 +37,17 @@ def _dilations(c: Call) -> list[int]:
 def _conv(c: Call) -> Tensor:
     kernel = c.w.transpose(weight(c, 1, (0, 3, 1, 2)), (1, 2, 3, 0))
     mode = PADDING[c.option("padding", 0)]
-    made = spatial.conv(
-        c.w, c.x, kernel, strides=_strides(c), mode=mode, dilations=_dilations(c), bias=c.maybe(2)
-    )
+    made = spatial.conv(c.w, c.x, kernel, strides=_strides(c), mode=mode, dilations=_dilations(c), bias=c.maybe(2))
     return c.activated(made)
 
 
 @op("DEPTHWISE_CONV_2D")
 def _depthwise(c: Call) -> Tensor:
     kernel = weight(c, 1, (3, 0, 1, 2))
-    height, width, out = ((kernel.dims or ())[i] for i in (1, 2, 3))
     # Stored as (out, 1, height, width): a convolution whose groups have one channel each.
     kernel = c.w.transpose(kernel, (1, 2, 0, 3))
     channels = (c.x.dims or ())[-1]
-    if not isinstance(channels, int) or not isinstance(out, int) or not isinstance(height, int):
+    if not isinstance(channels, int):
         raise c.refuse("the number of channels is not known")
     mode = PADDING[c.option("padding", 0)]
     made = spatial.conv(
@@ -153,7 +150,7 @@ TABLE["TOPK_V2"] = lambda c: reducing.top_k(c.w, *c.tensors)
 
 @op("CUMSUM")
 def _cumsum(c: Call) -> Tensor:
-    return reducing.cumulative_sum(c.w, *c.tensors, c.option("exclusive", False), c.option("reverse", False))
+    return reducing.cumulative_sum(c.w, c.x, c.input(1), c.option("exclusive", False), c.option("reverse", False))
 
 
 @op("NON_MAX_SUPPRESSION_V4")
@@ -166,11 +163,9 @@ def _suppress(c: Call) -> list[Tensor]:
     picked = shaping.gather(c.w, found, constant(2, "int64"), 1)
     size = shaping.size_of(c.w, picked, 0)
     missing = shaping.unsqueeze(c.w, e.apply(c.w, "Sub", [count, size]), [0])
-    amounts = shaping.concat(c.w, [constant([0], "int64"), missing], 0)
+    amounts = joining.concat(c.w, [constant([0], "int64"), missing], 0)
     value = c.w.emit("Pad", [c.w.value(picked), c.w.int64(amounts)], ["int64"])[0]
     return [
         Tensor("int32", (limit.elements or (c.w.fresh(),))[:1], value, wide=True),
         size.with_(dtype="int32", wide=True) if size.const is None else e.cast(c.w, size, "int32"),
     ]
-
-

@@ -13,7 +13,7 @@ from xport.convert.importing.tflite_registry import Call, op
 # https://onnx.ai/onnx/operators/onnx__LSTM.html.
 _GATES = (0, 3, 1, 2)
 _REFUSED = {9: "peepholes", 10: "peepholes", 11: "peepholes", 16: "a projection", 17: "a projection"}
-_REFUSED |= {i: "layer normalization" for i in (20, 21, 22, 23)}
+_REFUSED |= dict.fromkeys((20, 21, 22, 23), "layer normalization")
 
 
 @op("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -43,4 +43,5 @@ def _known(c: Call, i: int) -> np.ndarray:
     array: np.ndarray = c.reader.file.array(tensor)
     if grid is None:
         return array.astype(np.float32)
-    return ((array.astype(np.int64) - grid.zero.reshape(-1)[0]) * grid.scale.reshape(-1)[0]).astype(np.float32)
+    real: np.ndarray = (array.astype(np.int64) - grid.zero.reshape(-1)[0]) * grid.scale.reshape(-1)[0]
+    return real.astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import reducing, shaping, slicing, spatial
+from xport.convert.importing import joining, reducing, shaping, slicing, spatial
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_shapes import ints
 from xport.convert.importing.tflite_registry import Call, op
@@ -50,23 +50,23 @@ def _transpose(c: Call) -> Tensor:
 
 @op("PACK")
 def _pack(c: Call) -> Tensor:
-    return shaping.stack(c.w, c.tensors, c.option("axis", 0))
+    return joining.stack(c.w, c.tensors, c.option("axis", 0))
 
 
 @op("UNPACK", moves=True)
 def _unpack(c: Call) -> list[Tensor]:
-    return [_kept(c, part) for part in shaping.unstack(c.w, c.x, c.option("axis", 0), c.option("num"))]
+    return [_kept(c, part) for part in joining.unstack(c.w, c.x, c.option("axis", 0), c.option("num"))]
 
 
 @op("CONCATENATION")
 def _concat(c: Call) -> Tensor:
-    return c.activated(shaping.concat(c.w, c.tensors, c.option("axis", 0)))
+    return c.activated(joining.concat(c.w, c.tensors, c.option("axis", 0)))
 
 
 @op("SPLIT", moves=True)
 def _split(c: Call) -> list[Tensor]:
     axis, x = ints(c.input(0), "The axis")[0], c.input(1)
-    parts = shaping.split(c.w, x, axis, None, c.option("numSplits"))
+    parts = joining.split(c.w, x, axis, None, c.option("numSplits"))
     return [part.with_(extra=x.extra) for part in parts]
 
 
@@ -75,7 +75,7 @@ def _split_v(c: Call) -> list[Tensor]:
     x, lengths, axis = c.tensors
     known = [int(i) for i in lengths.const] if lengths.const is not None else None
     rest = lengths if known is None else None
-    parts = shaping.split(c.w, x, ints(axis, "The axis")[0], known, c.option("numSplits"), rest)
+    parts = joining.split(c.w, x, ints(axis, "The axis")[0], known, c.option("numSplits"), rest)
     return [_kept(c, part) for part in parts]
 
 
@@ -101,22 +101,22 @@ def _pad(c: Call) -> Tensor:
 
 @op("MIRROR_PAD")
 def _mirror_pad(c: Call) -> Tensor:
-    return slicing.pad(c.w, *c.tensors, mode="symmetric" if c.option("mode") else "reflect")
+    return slicing.pad(c.w, c.x, c.input(1), mode="symmetric" if c.option("mode") else "reflect")
 
 
 @op("TILE", moves=True)
 def _tile(c: Call) -> Tensor:
-    return _kept(c, shaping.tile(c.w, *c.tensors))
+    return _kept(c, joining.tile(c.w, *c.tensors))
 
 
 @op("BROADCAST_TO", moves=True)
 def _broadcast_to(c: Call) -> Tensor:
-    return _kept(c, shaping.expand(c.w, *c.tensors))
+    return _kept(c, joining.expand(c.w, *c.tensors))
 
 
 @op("FILL")
 def _fill(c: Call) -> Tensor:
-    return shaping.fill(c.w, *c.tensors)
+    return joining.fill(c.w, *c.tensors)
 
 
 @op("GATHER", moves=True)
@@ -160,8 +160,8 @@ def _update_slice(c: Call) -> Tensor:
         shape[axis] = int(size)
         steps = shaping.reshape(c.w, _count(int(size)), constant(shape, "int64"))
         place = e.apply(c.w, "Add", [start, steps])
-        where.append(shaping.expand(c.w, place, constant([int(d) for d in update.dims], "int64")))
-    return slicing.scatter(c.w, "ScatterND", x, shaping.stack(c.w, where, -1), update)
+        where.append(joining.expand(c.w, place, constant([int(d) for d in update.dims], "int64")))
+    return slicing.scatter(c.w, "ScatterND", x, joining.stack(c.w, where, -1), update)
 
 
 def _count(size: int) -> Tensor:

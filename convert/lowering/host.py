@@ -19,6 +19,11 @@ from xport.convert.lowering.values import Dim, HostVector, Value, product
 
 _INTEGER_TYPES = {ir.DataType.INT32: "int32", ir.DataType.INT64: "int64"}
 
+
+class _UnknownError(Exception):
+    """A size cannot be computed on the host."""
+
+
 Inputs = list[Value | None]
 Attributes = dict[str, Any]
 
@@ -47,11 +52,17 @@ def evaluate(node: ir.Node, inputs: Inputs, attributes: Attributes, target: Targ
         return [Value(name, vector=HostVector(sizes[attributes.get("start", 0) : attributes.get("end")]))]
     if not any(v is not None and v.vector is not None for v in inputs):
         return None
-    rule = _RULES.get(node.op_type)
     vectors = [None if v is None else _vector(v) for v in inputs]
-    if rule is None or any(v is None and w is not None for v, w in zip(vectors, inputs, strict=True)):
+    if any(v is None and w is not None for v, w in zip(vectors, inputs, strict=True)):
         return None
-    result = rule(vectors, attributes)
+    if node.op_type == "Split":
+        return _split(node, vectors, attributes)
+    if node.op_type in _TARGET_RULES:
+        result: Any = _TARGET_RULES[node.op_type](vectors, target)
+    elif node.op_type in _RULES:
+        result = _RULES[node.op_type](vectors, attributes)
+    else:
+        return None
     if result is None:
         return None
     return [Value(name, const=result) if isinstance(result, np.ndarray) else Value(name, vector=result)]
@@ -100,18 +111,74 @@ def _binary(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Attributes], H
         )
         try:
             items = [compute(x, y) for x, y in zip(left, right, strict=True)]
-        except ZeroDivisionError:
+        except (ZeroDivisionError, _UnknownError):
             return None
         return HostVector(items, scalar=a.scalar and b.scalar, dtype=a.dtype)
 
     return rule
 
 
-def _truncating_division(a: Any, b: Any) -> Any:
-    """ONNX divides integers like C; sizes are not negative, so floor and truncation agree on them."""
-    if isinstance(a, (int, np.integer)) and isinstance(b, (int, np.integer)):
-        return int(abs(a) // abs(b)) * (1 if (a >= 0) == (b >= 0) else -1)
-    return a // b
+def _divide(inputs: list[Any], target: Target) -> HostVector | None:
+    """ONNX divides integers like C: towards zero."""
+
+    def compute(a: Any, b: Any) -> Any:
+        if _number(a) and _number(b):
+            return int(abs(a) // abs(b)) * (1 if (a >= 0) == (b >= 0) else -1)
+        if not isinstance(a, Dim) or (never_negative(a) and never_negative(b)):
+            return a // b
+        if not _number(b) or b <= 0:
+            raise _UnknownError
+        return target.size_max(a, 0) // b - target.size_max(-a, 0) // b
+
+    return _binary(compute)(inputs, {})
+
+
+def never_negative(size: Any) -> bool:
+    """Whether a size is surely not negative: a subtraction in its expression leaves that open."""
+    if isinstance(size, Dim):
+        return size.coefficient >= 0 and "-" not in size.name
+    return _number(size) and size >= 0
+
+
+def _number(size: Any) -> bool:
+    return isinstance(size, (int, np.integer))
+
+
+def _modulo(inputs: list[HostVector], attributes: Attributes) -> HostVector | None:
+    """The remainder with the divisor's sign; with ``fmod`` the dividend's, which is the same for sizes."""
+    if attributes.get("fmod") and not all(never_negative(i) for v in inputs for i in v.items):
+        return None
+    return _binary(lambda a, b: a % b if _number(a) and _number(b) else a - (a // b) * b)(inputs, {})
+
+
+def _fold(choose: str) -> Callable[[Any, Target], HostVector | None]:
+    """Max and Min of any number of vectors."""
+
+    def rule(inputs: list[Any], target: Target) -> HostVector | None:
+        result: HostVector | None = inputs[0]
+        for other in inputs[1:]:
+            result = None if result is None else _binary(getattr(target, choose))([result, other], {})
+        return result
+
+    return rule
+
+
+def _split(node: ir.Node, inputs: list[Any], attributes: Attributes) -> list[Value] | None:
+    """Parts of a vector; by given sizes, or equal ones of which the last may be smaller."""
+    data, count = inputs[0], len(node.outputs)
+    if data.scalar or (len(inputs) > 1 and not inputs[1].static):
+        return None
+    total = len(data.items)
+    part = -(-total // count)
+    sizes = inputs[1].items if len(inputs) > 1 else attributes.get("split")
+    sizes = [part] * (count - 1) + [total - part * (count - 1)] if sizes is None else [int(i) for i in sizes]
+    if sum(sizes) != total or len(sizes) != count or min(sizes) < 0:
+        return None
+    starts = [sum(sizes[:i]) for i in range(count)]
+    return [
+        Value(out.name or "", vector=HostVector(data.items[start : start + size], dtype=data.dtype))
+        for out, start, size in zip(node.outputs, starts, sizes, strict=True)
+    ]
 
 
 def _gather(inputs: list[HostVector], attributes: Attributes) -> HostVector | None:
@@ -144,7 +211,10 @@ def _concat(inputs: list[HostVector], _: Attributes) -> HostVector | None:
     return HostVector([item for v in inputs for item in v.items], dtype=inputs[0].dtype)
 
 
-def _unsqueeze(inputs: list[HostVector], _: Attributes) -> HostVector | None:
+def _unsqueeze(inputs: list[HostVector], attributes: Attributes) -> HostVector | None:
+    axes = inputs[1].items if len(inputs) > 1 else attributes.get("axes", [])
+    if len(axes) != 1:
+        return None
     return HostVector(inputs[0].items, dtype=inputs[0].dtype) if inputs[0].scalar else None
 
 
@@ -167,6 +237,8 @@ def _cast(inputs: list[HostVector], attributes: Attributes) -> HostVector | None
 
 def _reduce_prod(inputs: list[HostVector], attributes: Attributes) -> HostVector | None:
     keep = attributes.get("keepdims", 1)
+    if attributes.get("noop_with_empty_axes") and len(inputs) < 2:
+        return None
     return HostVector([product(inputs[0].items)], scalar=not keep, dtype=inputs[0].dtype)
 
 
@@ -175,6 +247,8 @@ def _equal(inputs: list[HostVector], _: Attributes) -> np.ndarray | None:
     if len(a.items) != len(b.items) and 1 not in (len(a.items), len(b.items)):
         return None
     n = max(len(a.items), len(b.items))
+    if not a.items or not b.items:
+        return None
     answers = [_same(x, y) for x, y in zip(a.items * (n // len(a.items)), b.items * (n // len(b.items)), strict=True)]
     if any(answer is None for answer in answers):
         return None
@@ -182,17 +256,17 @@ def _equal(inputs: list[HostVector], _: Attributes) -> np.ndarray | None:
 
 
 def _same(a: Any, b: Any) -> bool | None:
-    """Whether two sizes are equal; None if only run time can tell. A size is never negative."""
+    """Whether two sizes are equal; None if only run time can tell."""
     known = [x for x in (a, b) if isinstance(x, (int, np.integer))]
     if len(known) == 2:
         return bool(a == b)
-    if known and known[0] < 0:
+    if known and known[0] < 0 and all(_number(x) or not isinstance(x, Dim) or never_negative(x) for x in (a, b)):
         return False
     return True if isinstance(a, Dim) and a == b else None
 
 
-def _where(inputs: list[HostVector], _: Attributes) -> HostVector | None:
-    condition, a, b = inputs
+def _where(inputs: list[HostVector], attributes: Attributes) -> HostVector | None:
+    condition, a, _ = inputs
     n = max(len(v.items) for v in inputs)
     if not condition.static or any(len(v.items) not in (1, n) for v in inputs):
         return None
@@ -205,7 +279,8 @@ _RULES: dict[str, Callable[[Any, Attributes], Any]] = {
     "Add": _binary(operator.add),
     "Sub": _binary(operator.sub),
     "Mul": _binary(operator.mul),
-    "Div": _binary(_truncating_division),
+    "Mod": _modulo,
+    "Neg": lambda inputs, _: HostVector([-i for i in inputs[0].items], inputs[0].scalar, inputs[0].dtype),
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,
@@ -218,3 +293,10 @@ _RULES: dict[str, Callable[[Any, Attributes], Any]] = {
     "Where": _where,
     "Identity": lambda inputs, _: inputs[0],
 }
+
+_TARGET_RULES: dict[str, Callable[[Any, Target], Any]] = {
+    "Div": _divide,
+    "Max": _fold("size_max"),
+    "Min": _fold("size_min"),
+}
+"""Rules that need the target's own arithmetic on sizes."""

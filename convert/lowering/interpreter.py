@@ -200,10 +200,18 @@ class Interpreter:
         except XportError:
             raise
         except Exception as error:
+            if self._rank_unknown(node, scope):
+                why = "the rank of an input is unknown while converting"
+                raise UnsupportedError(f"Cannot lower {label} to {self.target.name}: {why}") from error
             detail = str(error).strip().splitlines()
             raise ConversionError(
                 f"{self.target.name} failed on {label}: {type(error).__name__}: {detail[0] if detail else ''}"
             ) from error
+
+    def _rank_unknown(self, node: ir.Node, scope: Scope) -> bool:
+        """Whether an input is a tensor of unknown rank, which most operators cannot take."""
+        values = [scope.env.get(v) for v in node.inputs if v is not None]
+        return any(v is not None and v.tensor is not None and self.target.rank(v.tensor) is None for v in values)
 
     def _evaluate_node(self, node: ir.Node, scope: Scope, *, only_known: bool) -> list[Value]:
         inputs = [None if v is None else scope.env.get(v) for v in node.inputs]

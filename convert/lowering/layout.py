@@ -234,7 +234,7 @@ def pad(call: Call) -> None:
     call.perms[0] = call.out_perms = perm
 
 
-def spread(pads: Sequence[Any], axes: Sequence[int], rank: int) -> list[Any]:
+def spread(pads: Any, axes: Any, rank: int) -> list[Any]:
     """Pads of some axes as pads of all."""
     amounts: list[Any] = [0] * (2 * rank)
     for i, axis in enumerate(axes):

@@ -88,6 +88,14 @@ class Target(abc.ABC):
         """The product of sizes; 1 for none."""
         return product(sizes)
 
+    @abc.abstractmethod
+    def size_max(self, a: Any, b: Any) -> Any:
+        """The larger of two sizes."""
+
+    @abc.abstractmethod
+    def size_min(self, a: Any, b: Any) -> Any:
+        """The smaller of two sizes."""
+
     def is_one(self, size: Any) -> bool:
         """Whether a size is known to be one."""
         return isinstance(size, int) and size == 1

@@ -107,7 +107,7 @@ def _hard_sigmoid(xp: Any, x: Any, alpha: float, beta: float) -> Any:
 @op("HardSwish", since=14, layout=layout.elementwise)
 def hard_swish(xp: Any, x: Tensor) -> Any:
     """``x * hard_sigmoid(x)`` with alpha 1/6 and beta 1/2."""
-    return in_single(xp, x, lambda y: xp.mul(y, _hard_sigmoid(xp, y, 1 / 6, 0.5)))
+    return in_single(xp, x, xp.hard_swish)
 
 
 @op("Mish", since=18, layout=layout.elementwise)

@@ -122,7 +122,7 @@ def clip(xp: Any, x: Tensor, low: Tensor | None = None, high: Tensor | None = No
 
 
 @op("Clip", since=6, until=10, layout=layout.elementwise)
-def clip_6(xp: Any, x: Tensor, *, min: float | None = None, max: float | None = None) -> Any:  # noqa: A002
+def clip_6(xp: Any, x: Tensor, *, min: float | None = None, max: float | None = None) -> Any:
     """The older form, with limits as attributes; a missing one limits nothing."""
     if min is not None:
         x = xp.maximum(x, xp.scalar(min, x))

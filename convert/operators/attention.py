@@ -144,17 +144,15 @@ def rotary_embedding(
     return xp.reshape(rotated, sizes) if flat else xp.transpose(rotated, [0, 2, 1, 3])
 
 
-def _head_size(hidden: Any, heads: int) -> int:
-    if not isinstance(hidden, int) or hidden % heads:
-        raise refuse(f"a hidden size of {hidden}", f"it must be a known multiple of {heads} heads")
+def _head_size(hidden: Any, heads: int) -> Any:
+    if isinstance(hidden, int) and hidden % heads:
+        raise refuse(f"a hidden size of {hidden}", f"it must be a multiple of {heads} heads")
     return hidden // heads
 
 
 def rotate(xp: Any, x: Any, cos: Any, sin: Any, width: int, interleaved: bool) -> Any:
     """Rotate the first ``width`` features (0 for all) of [B, S, heads, D] by tables of [B, S, width / 2]."""
     *leading, size = xp.shape(x)
-    if not isinstance(size, int):
-        raise refuse("rotary embedding", "the head size must be known while converting")
     width = width or size
     half = width // 2
     batch, length = xp.shape(cos)[:2]

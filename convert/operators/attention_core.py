@@ -47,19 +47,20 @@ def attend(xp: Any, q: Any, k: Any, v: Any, scores: Scores) -> tuple[Any, Any]:
         The output [B, heads, Q, D'], and the stage asked for, or None.
     """
     size = xp.shape(q)[3]
-    if scores.scale is None and not isinstance(size, int):
-        raise refuse("attention without scale", "the head size must be known while converting")
-    scale = 1 / math.sqrt(size) if scores.scale is None else scores.scale
+    scale = scores.scale
+    if scale is None and isinstance(size, int):
+        scale = 1 / math.sqrt(size) if size else 1.0
     k, v = repeat_heads(xp, q, k), repeat_heads(xp, q, v)
     masked = _all_masked(xp, scores)
     dtype = xp.dtype(q)
     half = dtype in ("float16", "bfloat16")
-    if not (half or scores.softcap) and scores.output is None and scores.precision in (None, dtype) and scale > 0:
+    plain = not (half or scores.softcap) and scores.output is None and scores.precision in (None, dtype)
+    if plain and scale is not None and scale > 0:
         fused = xp.scaled_dot_product(q, k, v, scores.bias, scale)
         if fused is not None:
             return (fused if masked is None else xp.where(masked, xp.scalar(0, fused), fused)), None
     # Both factors take the root, as the specification has it, so that half precision does not overflow.
-    root = xp.scalar(math.sqrt(scale), q)
+    root = _root_of_scale(xp, q, size, scale)
     product = xp.matmul(xp.mul(q, root), xp.transpose(xp.mul(k, root), [0, 1, 3, 2]))
     capped = soft_cap(xp, product, scores.softcap)
     biased = capped if scores.bias is None else _biased(xp, capped, scores.bias, exact=scores.output == BIASED)
@@ -69,6 +70,16 @@ def attend(xp: Any, q: Any, k: Any, v: Any, scores: Scores) -> tuple[Any, Any]:
     weights = weights if scores.precision in (None, dtype) else xp.cast(weights, dtype)
     stages = {RAW: product, CAPPED: capped, BIASED: biased, PROBABILITIES: weights}
     return xp.matmul(weights, v), None if scores.output is None else stages[scores.output]
+
+
+def _root_of_scale(xp: Any, q: Any, size: Any, scale: float | None) -> Any:
+    """The root of the scores' factor; where the head size is found at run time, the fourth root of its inverse."""
+    if scale is None:
+        count = xp.cast(xp.cast(xp.size_scalar(size), "float32"), xp.dtype(q))
+        return xp.reciprocal(xp.sqrt(xp.sqrt(count)))
+    if scale < 0:
+        raise refuse(f"scale={scale}", "its root is not real")
+    return xp.scalar(math.sqrt(scale), q)
 
 
 def _biased(xp: Any, x: Any, bias: Any, *, exact: bool) -> Any:
@@ -109,7 +120,9 @@ def repeat_heads(xp: Any, q: Any, k: Any) -> Any:
     if not isinstance(heads, int) or not isinstance(own, int):
         if heads == own:
             return k
-        raise refuse("attention", "the numbers of heads must be known while converting")
+        batch, _, length, size = xp.shape(k)
+        copies = xp.expand(xp.reshape(k, [batch, own, 1, length, size]), [batch, own, heads // own, length, size])
+        return xp.reshape(copies, [batch, heads, length, size])
     if heads == own:
         return k
     if own == 0 or heads % own:
@@ -122,8 +135,8 @@ def repeat_heads(xp: Any, q: Any, k: Any) -> Any:
 def split_heads(xp: Any, x: Any, heads: int) -> Any:
     """[B, S, heads * D] to [B, heads, S, D]."""
     batch, length, hidden = xp.shape(x)
-    if not isinstance(hidden, int) or hidden % heads:
-        raise refuse(f"a hidden size of {hidden}", f"it must be a known multiple of {heads} heads")
+    if isinstance(hidden, int) and hidden % heads:
+        raise refuse(f"a hidden size of {hidden}", f"it must be a multiple of {heads} heads")
     return xp.transpose(xp.reshape(x, [batch, length, heads, hidden // heads]), [0, 2, 1, 3])
 
 

@@ -23,9 +23,7 @@ def cast(xp: Any, x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "u
 
 
 @op("CastLike", since=15, layout=layout.elementwise)
-def cast_like(
-    xp: Any, x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = "up", context: Context
-) -> Any:
+def cast_like(xp: Any, x: Tensor, like: Tensor, *, saturate: int = 1, round_mode: str = "up", context: Context) -> Any:
     """Convert to the element type of a second tensor, whose content does not matter."""
     return xp.cast(x, logical_dtype(xp, context, 1, like), bool(saturate), round_mode)
 

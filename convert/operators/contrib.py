@@ -61,10 +61,10 @@ def fused_matmul(
     b: Tensor,
     *,
     alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803
-    transB: int = 0,  # noqa: N803
-    transBatchA: int = 0,  # noqa: N803
-    transBatchB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
+    transBatchA: int = 0,
+    transBatchB: int = 0,
 ) -> Any:
     """``alpha * A @ B``, either matrix transposed, or its first axis moved behind the other batch axes."""
     product = xp.matmul(_turned(xp, a, transA, transBatchA), _turned(xp, b, transB, transBatchB))
@@ -103,8 +103,8 @@ def fused_gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
     activation: str = "",
     activation_alpha: float | None = None,
     activation_beta: float | None = None,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from xport.convert.lowering.host import never_negative
 from xport.convert.lowering.interpreter import Context, dtype_name
 from xport.convert.lowering.registry import RawValue, Tensor, op
 from xport.convert.lowering.values import Value
@@ -48,6 +49,12 @@ def _counted_range(xp: Any, ends: tuple[Value, Value, Value], context: Context) 
     return xp.index_range(size, step.dtype.name)
 
 
+def _counts(start: Any, delta: Any) -> bool:
+    """Whether a range surely starts at zero and goes in steps of one."""
+    first, step = start.static(), delta.static()
+    return first is not None and step is not None and int(first.reshape(())) == 0 and int(step.reshape(())) == 1
+
+
 @op("EyeLike", since=9)
 def eye_like(xp: Any, x: Tensor, *, dtype: int | None = None, k: int = 0) -> Any:
     """Ones on diagonal ``k`` of a matrix of the input's sizes, zeros elsewhere."""
@@ -56,7 +63,7 @@ def eye_like(xp: Any, x: Tensor, *, dtype: int | None = None, k: int = 0) -> Any
 
 
 @op("Trilu", since=14)
-def trilu(xp: Any, x: Tensor, k: RawValue | None = None, *, upper: int = 1, context: Context) -> Any:
+def trilu(xp: Any, x: Tensor, k: RawValue = None, *, upper: int = 1, context: Context) -> Any:
     """Keep the elements on and above (or below) diagonal ``k`` of the last two axes; zero the others."""
     known = np.zeros((), np.int64) if k is None else k.static()
     diagonal = xp.reshape(context.tensor(k), []) if known is None else int(known.reshape(()))
@@ -76,7 +83,7 @@ def _places(xp: Any, x: Any, k: Any) -> tuple[Any, Any]:
 
 @op("OneHot", since=9)
 def one_hot(xp: Any, indices: Tensor, depth: RawValue, values: Tensor, *, axis: int = -1, context: Context) -> Any:
-    """``values[1]`` where the new axis is at the index and ``values[0]`` elsewhere; an index out of range is nowhere."""
+    """``values[1]`` where the new axis is at the index and ``values[0]`` elsewhere; out of range is nowhere."""
     rank = xp.rank(indices)
     known = depth.static()
     if known is not None:

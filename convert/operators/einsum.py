@@ -32,7 +32,7 @@ def einsum(xp: Any, *operands: Tensor, equation: str) -> Any:
 
 
 def parse(equation: str, ranks: Sequence[int]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """Labels of every input's axes and of the output's; axes under an ellipsis are labelled by their place from the end.
+    """Labels of every input's axes and of the output's; those of an ellipsis are numbered from the end.
 
     Args:
         equation: As the specification writes it, spaces allowed.

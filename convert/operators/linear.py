@@ -12,10 +12,13 @@ from xport.convert.lowering.values import Value
 
 
 @op("MatMul", since=1)
-def matmul(xp: Any, a: RawValue, b: Weight, *, context: Context) -> Any:
+def matmul(xp: Any, a: RawValue, b: RawValue, *, context: Context) -> Any:
     """Numpy's matmul."""
-    rows, b = _rows(xp, a, b, context)
-    return xp.matmul(rows, xp.as_tensor(b, context.node.inputs[1].name))
+    if b.tensor is not None and b.perm is not None and b.perm == (*range(len(b.perm) - 2), len(b.perm) - 1, len(b.perm) - 2):
+        return xp.matmul(context.tensor(a), b.tensor, transpose_b=True)  # stored transposed, which kernels take
+    weight = None if xp.keeps_weights else b.static()
+    rows, right = _rows(xp, a, context.tensor(b) if weight is None else weight, context)
+    return xp.matmul(rows, xp.as_tensor(right, _name(context)))
 
 
 @op("Gemm", since=7)
@@ -42,8 +45,14 @@ def gemm(
         rows = context.tensor(a)
     else:
         rows, b = _rows(xp, a, b, context)
-    weight = xp.as_tensor(b, context.node.inputs[1].name)
+    weight = xp.as_tensor(b, _name(context))
     return xp.gemm(rows, weight, c, alpha=alpha, beta=beta, transpose_a=bool(transA), transpose_b=bool(transB))
+
+
+def _name(context: Context) -> str:
+    """The ONNX name of the right operand."""
+    value = context.node.inputs[1]
+    return "" if value is None or value.name is None else value.name
 
 
 def _rows(xp: Any, a: Value, b: Any, context: Context) -> tuple[Any, Any]:

@@ -44,7 +44,7 @@ def batch_normalization(
     rank = xp.rank(x)
     if spatial or rank == 2:
         return xp.cast(xp.batch_norm(wide, *parameters, epsilon), xp.dtype(x))
-    order = [axis for axis in sorted(range(1, rank), key=lambda a: xp.image_axis(a, rank))]
+    order = sorted(range(1, rank), key=lambda a: xp.image_axis(a, rank))
     scale, bias, mean, variance = (xp.transpose(xp.as_tensor(p), [axis - 1 for axis in order]) for p in parameters)
     factor = xp.divide(scale, xp.sqrt(variance + xp.scalar(epsilon, variance)))
     return xp.cast((wide - mean) * factor + bias, xp.dtype(x))

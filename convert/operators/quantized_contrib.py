@@ -204,8 +204,8 @@ def qgemm(
     y_zero: Tensor | None = None,
     *,
     alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> Any:
     """A product of quantized matrices plus an int32 bias; quantized if an output scale is given, else floats."""
     left = xp.transpose(a, [1, 0]) if transA else a

@@ -40,9 +40,7 @@ def integer_product(xp: Any, a: Any, b: Any, a_zero: Any | None, b_zero: Any | N
 
 
 @op("MatMulInteger", since=10)
-def matmul_integer(
-    xp: Any, a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
-) -> Any:
+def matmul_integer(xp: Any, a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None) -> Any:
     """The product of integer matrices less their zero points, as int32."""
     return integer_product(xp, a, b, a_zero, b_zero)
 

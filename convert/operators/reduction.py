@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
 from xport.convert.lowering.registry import RawValue, Tensor, op, refuse
@@ -28,7 +30,7 @@ COMPOSITE = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceS
 def reduce_18(
     xp: Any,
     x: Tensor,
-    axes: RawValue | None = None,
+    axes: RawValue = None,
     *,
     keepdims: int = 1,
     noop_with_empty_axes: int = 0,
@@ -36,10 +38,10 @@ def reduce_18(
 ) -> Any:
     """Reduce over axes that are an input, known or not; over all if there are none, unless that is to do nothing."""
     reduce = _reduction(xp, x, context.node.op_type)
-    known = [] if axes is None else axes.static()
-    if axes is not None and known is None:
+    known = np.zeros(0, np.int64) if axes is None else axes.static()
+    if known is None:
         return xp.reduce_at(reduce, x, context.tensor(axes), bool(keepdims), bool(noop_with_empty_axes))
-    wanted = [int(a) for a in (known if axes is None else known.reshape(-1))]
+    wanted = [int(a) for a in known.reshape(-1)]
     if not wanted and not noop_with_empty_axes:
         wanted = list(range(xp.rank(x)))
     return reduce(x, wanted, bool(keepdims))

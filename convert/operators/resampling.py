@@ -11,7 +11,7 @@ import numpy as np
 from xport.convert.lowering import layout
 from xport.convert.lowering.interpreter import Context
 from xport.convert.lowering.registry import RawValue, Tensor, op, refuse
-from xport.convert.lowering.values import Dim, Value
+from xport.convert.lowering.values import Value
 from xport.convert.operators.interpolation import Line, Numbers, clip, coordinates, kernel, nearest, taps
 
 _NUMPY = Numbers(np.floor, np.where, np.abs)
@@ -63,7 +63,7 @@ def resize(
     which = list(range(rank)) if axes is None else [a % rank for a in axes]
     given = _elements(xp, sizes, context, len(which), whole=True)
     if given is not None:
-        lines = _lines_to_sizes(xp, x, which, given, keep_aspect_ratio_policy)
+        lines = _lines_to_sizes(xp, x, which, given, keep_aspect_ratio_policy, context)
     else:
         factors = _elements(xp, scales, context, len(which))
         if factors is None:
@@ -126,13 +126,18 @@ def _real(xp: Any, size: Any) -> Any:
     return float(size) if isinstance(size, (int, np.integer)) else xp.cast(xp.size_scalar(size), "float32")
 
 
-def _lines_to_sizes(xp: Any, x: Any, axes: list[int], wanted: list[Any], policy: str) -> dict[int, Line]:
+def _lines_to_sizes(
+    xp: Any, x: Any, axes: list[int], wanted: list[Any], policy: str, context: Context
+) -> dict[int, Line]:
     own = _logical_sizes(xp, x)
     if policy == "stretch":
-        return {
-            a: Line(own[a], w, 1.0 if _alike(w, own[a], a) else _ratio(xp, w, own[a]), exact=True)
-            for a, w in zip(axes, wanted, strict=True)
-        }
+        declared = context.output_shape() or [None] * len(own)
+        lines = {}
+        for axis, size in zip(axes, wanted, strict=True):
+            count = d if isinstance(d := declared[axis], int) else size
+            scale = 1.0 if xp.same_size(count, own[axis]) else _ratio(xp, count, own[axis])
+            lines[axis] = Line(own[axis], count, scale, exact=True)
+        return lines
     if policy not in ("not_larger", "not_smaller"):
         raise refuse(f"keep_aspect_ratio_policy {policy!r}", "the specification does not define it")
     ratios = [_ratio(xp, w, own[a]) for a, w in zip(axes, wanted, strict=True)]
@@ -150,16 +155,6 @@ def _ratio(xp: Any, wanted: Any, size: Any) -> Any:
     if isinstance(wanted, int) and isinstance(size, int):
         return float(np.float32(wanted) / np.float32(size)) if size else 1.0
     return xp.divide(_tensor(xp, wanted), _tensor(xp, size))
-
-
-def _alike(wanted: Any, size: Any, axis: int) -> bool:
-    """Whether a size asked for is provably the axis' own.
-
-    PyTorch's symbols are compared for batch and channels only: comparing binds an exported program to the answer.
-    """
-    if axis < 2 or (isinstance(wanted, (int, Dim)) and isinstance(size, (int, Dim))):
-        return bool(wanted == size)
-    return False
 
 
 def _tensor(xp: Any, size: Any) -> Any:
@@ -234,18 +229,18 @@ def _check_settled(lines: dict[int, Line], manner: Manner) -> None:
     if manner.coordinates not in ("align_corners", "tf_crop_and_resize"):
         return
     for line in lines.values():
-        if not isinstance(line.scale, float):
-            continue
-        known = isinstance(line.size, int)
-        if (
-            known
-            and abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count)
-            or (not known and line.scale != int(line.scale))
-        ):
+        if not line.exact and isinstance(line.scale, float) and _is_fractional(line):
             raise refuse(
                 f"{manner.coordinates} with a fractional size {line.scale} * {line.size}",
                 "runtimes disagree on what the corners are aligned to; give sizes in place of scales",
             )
+
+
+def _is_fractional(line: Line) -> bool:
+    """Whether the scaled size may be no whole number."""
+    if isinstance(line.size, int):
+        return abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count)
+    return bool(line.scale != int(line.scale))
 
 
 def _native(xp: Any, x: Any, lines: dict[int, Line], manner: Manner) -> Any | None:

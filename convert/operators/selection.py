@@ -77,7 +77,7 @@ def non_max_suppression(
     xp: Any,
     boxes: Tensor,
     scores: Tensor,
-    limit: RawValue | None = None,
+    limit: RawValue = None,
     iou_threshold: Tensor | None = None,
     score_threshold: Tensor | None = None,
     *,
@@ -87,7 +87,8 @@ def non_max_suppression(
     """Select boxes greedily by score for each batch element and class, dropping those that overlap one selected.
 
     A box is dropped where its intersection over union with a selected one is greater than the threshold. Selected
-    are rows of (batch, class, box), ordered by batch, class and falling score; of equal scores the lower index is first.
+    are rows of (batch, class, box), ordered by batch, class and falling score; of equal scores the lower index comes
+    first.
     """
     first, second = boxes[..., :2], boxes[..., 2:]
     if center_point_box:

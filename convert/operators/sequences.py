@@ -157,7 +157,7 @@ def sequence_map(xp: Any, sequence: RawValue, *others: RawValue, body: ir.Graph,
 
 
 @op("Optional")
-def optional(xp: Any, value: RawValue | None = None, *, type: Any = None) -> Any:  # noqa: A002 - the attribute's name
+def optional(xp: Any, value: RawValue | None = None, *, type: Any = None) -> Any:
     """A value that may be missing; one that is there stands for itself."""
     return Value() if value is None else value
 

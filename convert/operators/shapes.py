@@ -40,7 +40,7 @@ def constant(
 
 
 @op("Identity")
-def identity_op(xp: Any, x: RawValue) -> Value:
+def identity_op(xp: Any, x: RawValue) -> Any:
     """The value itself, in whatever order it is stored."""
     return x
 

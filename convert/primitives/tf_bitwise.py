@@ -29,9 +29,7 @@ class TfBitwise(TfArithmetic):
 
     def bitwise_or(self, a: Any, b: Any) -> Any:
         """Bitwise OR."""
-        return self._bits(
-            tf.bitwise.bitwise_or, lambda x, y: tf.bitwise.bitwise_xor(x, y) + _and32(x, y), a, b
-        )
+        return self._bits(tf.bitwise.bitwise_or, lambda x, y: tf.bitwise.bitwise_xor(x, y) + _and32(x, y), a, b)
 
     def bitwise_xor(self, a: Any, b: Any) -> Any:
         """Bitwise exclusive OR."""

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,6 @@ class TfCore(Target):
     name = "tensorflow"
     channels_last = True
     keeps_weights = False
-    carriers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, flavor: str = "") -> None:
         self.flavor = flavor
@@ -42,6 +41,11 @@ class TfCore(Target):
         self._dims: dict[int, tuple[Any, list[Any]]] = {}
         self._fresh = 0
         self._maker = ThreadPoolExecutor(max_workers=1)
+
+    @property
+    def carriers(self) -> dict[str, str]:
+        """Which element types are carried by which; see `narrow_types`."""
+        return {}
 
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         if array.dtype == object:

@@ -18,8 +18,8 @@ class TfLinear(TfBitwise):
         """A known array as a constant or weight; a tensor as it is."""
         return self.constant(x, name) if isinstance(x, np.ndarray) else x
 
-    def matmul(self, a: Any, b: Any) -> Any:
-        """Numpy's matmul, vectors included."""
+    def matmul(self, a: Any, b: Any, *, transpose_b: bool = False) -> Any:
+        """Numpy's matmul, vectors included; on request with the last two axes of ``b`` exchanged."""
         dtype = a.dtype
         rank_a, rank_b = a.shape.rank, b.shape.rank
         if dtype in (tf.float16, tf.bfloat16):
@@ -29,17 +29,18 @@ class TfLinear(TfBitwise):
             a, b = tf.cast(a, tf.int64), tf.cast(b, tf.int64)
         a = tf.expand_dims(a, 0) if rank_a == 1 else a
         b = tf.expand_dims(b, 1) if rank_b == 1 else b
-        result = self._product(a, b)
+        result = self._product(a, b, transpose_b)
         result = tf.squeeze(result, -1) if rank_b == 1 else result
         result = tf.squeeze(result, -1 if rank_b == 1 else -2) if rank_a == 1 else result
         return result if result.dtype == dtype else tf.cast(result, dtype)
 
-    def _product(self, a: Any, b: Any) -> Any:
+    def _product(self, a: Any, b: Any, transpose_b: bool) -> Any:
         """A batch of matrix products; TFLite multiplies floats only, so that integers are summed as such."""
         if self.builtins_only and a.dtype == tf.float64:
             raise refuse("a matrix product of float64", "TensorFlow Lite multiplies no such type")
         if not self.builtins_only or a.dtype.is_floating:
-            return tf.matmul(a, b)
+            return tf.matmul(a, b, transpose_b=transpose_b)
+        b = tf.linalg.matrix_transpose(b) if transpose_b else b
         return tf.reduce_sum(tf.expand_dims(a, -1) * tf.expand_dims(b, -3), -2)
 
     def gemm(

@@ -124,7 +124,7 @@ class TfReduction(TfLinear):
         return tf.cast(self._cumprod_by_mask(x, axis, exclusive, reverse), dtype)
 
     def _cumprod_by_mask(self, x: Any, axis: Any, exclusive: bool, reverse: bool) -> Any:
-        """Each product over a row of its own, in which the elements left out are ones; TFLite has no running product."""
+        """Each product over a row of its own, where elements left out are ones; TFLite has no running product."""
         if not isinstance(axis, int):
             wanted = tf.where(axis < 0, tf.cast(axis, tf.int32) + x.shape.rank, tf.cast(axis, tf.int32))
             results = [self._cumprod_by_mask(x, i, exclusive, reverse) for i in range(x.shape.rank)]

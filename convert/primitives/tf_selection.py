@@ -101,7 +101,7 @@ class TfSelection(TfIndexing):
         return tf.math.top_k(self.sort_key(x, False), tf.shape(x)[0])[1]
 
     def _lexicographic(self, rows: Any) -> Any:
-        """The order that sorts distinct rows by their first column, then the second…"""
+        """The order that sorts distinct rows by their first column, then the second, and so on."""
         if self.builtins_only:
             differs = self.not_equal(tf.expand_dims(rows, 1), tf.expand_dims(rows, 0))
             column = tf.argmax(tf.cast(differs, tf.int32), 2, output_type=tf.int32)
@@ -192,7 +192,7 @@ class TfSelection(TfIndexing):
         return tf.concat([places[:, :2], tf.expand_dims(picked, 1)], 1)
 
     def _overlap(self, lower: Any, upper: Any, area: Any, best: Any) -> Any:
-        """Intersection over union of every box with the best one of its batch element and class; 0 if either is empty."""
+        """Intersection over union of every box with the best of its batch element and class; 0 if either is empty."""
         low, high, size = (tf.gather(v, best, axis=1, batch_dims=1) for v in (lower, upper, area))
         extent = tf.minimum(tf.expand_dims(upper, 1), tf.expand_dims(high, 2)) - tf.maximum(
             tf.expand_dims(lower, 1), tf.expand_dims(low, 2)

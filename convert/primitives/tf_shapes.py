@@ -126,12 +126,9 @@ class TfShapes(TfReduction):
         sizes = self.shape(x)
         padded = x
         if any(not is_number(p) or p for pair in grow for p in pair):
-            rows = [
-                self.stack_vector([Dim(1, ("?",), lambda p=p: p) if tf.is_tensor(p) else p for p in r]) for r in grow
-            ]
             dynamic = any(tf.is_tensor(p) for pair in grow for p in pair)
-            filler = value if tf.is_tensor(value) else tf.constant(value, x.dtype)
-            amounts = tf.stack(rows) if dynamic else grow
+            filler = value if tf.is_tensor(value) else self.scalar(value, x)
+            amounts = tf.stack([tf.stack(pair) for pair in grow]) if dynamic else grow
             padded = self.move(lambda x, v: tf.pad(x, amounts, constant_values=v), x, filler, direct=("bool",))
         if any(not is_number(p) or p < 0 for p in (*begins, *ends)):
             start = [scalar_of(_above(-b)) for b in begins]
@@ -156,7 +153,7 @@ class TfShapes(TfReduction):
         keys: list[Any] = [slice(None)] * x.shape.rank
         sizes: list[Any] = self.shape(x)
         for axis, start, end, step in ranges:
-            keys[axis] = slice(*(_bound(b) for b in (start, end)), step)
+            keys[axis] = slice(_bound(start), _bound(end), step)
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
         result = self.move(lambda x: x[tuple(keys)], x, direct=_CONCATENATED)
@@ -197,7 +194,9 @@ class TfShapes(TfReduction):
             return [x]
         if not all(is_number(s) for s in sizes):
             return self._split_by_slices(x, sizes, axis)
-        parts = self.move(lambda x: list(tf.split(x, list(sizes), axis)), x, direct=("int8", "uint8", "int16"))
+        parts: list[Any] = self.move(
+            lambda x: list(tf.split(x, list(sizes), axis)), x, direct=("int8", "uint8", "int16")
+        )
         whole = self.shape(x)
         for part, size in zip(parts, sizes, strict=True):
             self.name_dims(part, [*whole[:axis], size, *whole[axis + 1 :]])
@@ -263,8 +262,9 @@ class TfShapes(TfReduction):
             count = tf.where(tf.equal(span > 0, delta > 0), count, tf.zeros((), dtype))
             count = tf.cast(count, tf.int32)
             return start + tf.cast(tf.range(count), dtype) * delta
-        count = tf.maximum((span + delta - tf.sign(delta)) // delta, 0)
-        return start + tf.range(count) * delta
+        # TFLite stops where the limit lies on the wrong side of the start, rather than giving nothing.
+        limit = tf.where(tf.equal(span > 0, delta > 0), limit, start)
+        return tf.range(start, limit, delta)
 
     def size_max(self, a: Any, b: Any) -> Any:
         """The larger of two sizes."""

@@ -49,6 +49,10 @@ class TfSpatial(TfShapes):
             return min(int(a), int(b))
         return Dim(1, (f"min({name_of(a)},{name_of(b)})",), lambda: tf.minimum(scalar_of(a), scalar_of(b)))
 
+    def same_size(self, a: Any, b: Any) -> bool:
+        """Whether two sizes are provably equal."""
+        return bool(a == b)
+
     def widened(self, x: Any) -> Any:
         """A half-precision tensor in single precision, so that sums are rounded once at the end; others unchanged.
 
@@ -87,7 +91,7 @@ class TfSpatial(TfShapes):
         """Convolution; ``w`` is in ONNX order (out, in / groups, spatial…)."""
         dtype = x.dtype
         x, w = self.widened(x), self.widened(w)
-        kernel = [k for k in self.shape_of_weight(w)[2:]]
+        kernel = self.shape_of_weight(w)[2:]
         if self.flavor == "tflite" and any(isinstance(k, Dim) for k in self.shape_of_weight(w)):
             raise refuse("weights of unknown size", "TFLite wants the kernel's sizes while converting")
         if len(strides) == 3:

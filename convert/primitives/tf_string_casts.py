@@ -1,6 +1,5 @@
 """TensorFlow's conversions between numbers and strings."""
 
-
 from __future__ import annotations
 
 from typing import Any

@@ -238,6 +238,10 @@ class TfUnary(TfCasts):
         """``alpha * x`` below zero, the number itself above."""
         return self.compute("leaky_relu", lambda y: tf.nn.leaky_relu(y, alpha), x)
 
+    def hard_swish(self, x: Any) -> Any:
+        """``x * max(0, min(6, x + 3)) / 6``, in the form that TFLite's converter makes its HARD_SWISH of."""
+        return self.compute("hard_swish", lambda y: y * tf.nn.relu6(y + 3.0) * (1.0 / 6.0), x)
+
     def gelu(self, x: Any, approximate: str) -> Any:
         """GELU by erf (``none``) or by tanh."""
         return self.compute("gelu", lambda y: tf.nn.gelu(y, approximate=approximate == "tanh"), x)

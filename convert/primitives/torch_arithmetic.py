@@ -65,7 +65,7 @@ class TorchArithmetic(TorchUnary):
 
     def prelu(self, x: Any, slope: Any) -> Any:
         """``slope * x`` below zero, the number itself above."""
-        return self.where(self.less(x, self.scalar(0, x)), self.mul(x, slope), x)
+        return torch.where(self.less(x, self.scalar(0, x)), self.mul(x, slope), x)
 
     def maximum(self, a: Any, b: Any) -> Any:
         """The larger; NaN if either is."""

@@ -18,9 +18,11 @@ class TorchBitwise(TorchArithmetic):
 
     def bitwise_not(self, x: Any) -> Any:
         """The complement."""
-        return torch.bitwise_xor(x, torch.full((), torch.iinfo(x.dtype).max, dtype=x.dtype, device=x.device)) if (
-            not x.dtype.is_signed
-        ) else torch.bitwise_not(x)
+        return (
+            torch.bitwise_xor(x, torch.full((), torch.iinfo(x.dtype).max, dtype=x.dtype, device=x.device))
+            if (not x.dtype.is_signed)
+            else torch.bitwise_not(x)
+        )
 
     def shift_left(self, x: Any, count: Any) -> Any:
         """Move bits up; all of them leave where the count is negative or reaches the width."""

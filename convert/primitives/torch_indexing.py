@@ -56,7 +56,7 @@ class TorchIndexing(TorchShapes):
             torch.arange(data.shape[i], device=data.device).reshape([-1 if j == i else 1 for j in range(n)])
             for i in range(batch_dims)
         ]
-        return data[tuple([*batch, *places])]
+        return data[(*batch, *places)]
 
     def _tuples(self, data: Any, indices: Any, batch_dims: int = 0) -> list[Any]:
         """The index tuples as one tensor an axis."""

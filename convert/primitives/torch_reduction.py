@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import has_free_unbacked_symbols
 
-from xport.convert.primitives.torch_linear import TorchLinear
+from xport.convert.primitives.torch_sizes import TorchSizes
 
 _UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
-class TorchReduction(TorchLinear):
+class TorchReduction(TorchSizes):
     """Reductions over axes; no axes mean that nothing is reduced."""
 
     def reduce_sum(self, x: Any, axes: list[int], keepdims: bool) -> Any:
@@ -104,7 +104,7 @@ class TorchReduction(TorchLinear):
         The elements are brought into an order in which the reduced axes come last, then reduced as rows.
         """
         rank = x.dim()
-        gone = self._mask(axes, rank)
+        gone = self.mask_of(axes, rank)
         sizes = self.shape_tensor(x)
         order = torch.argsort(gone.to(torch.int64), stable=True)
         strides = sizes.flip(0).cumprod(0).flip(0) // sizes.clamp(min=1)

@@ -8,6 +8,8 @@ import torch
 
 from xport.convert.primitives.torch_indexing import TorchIndexing
 
+_torch: Any = torch
+
 
 class TorchSelection(TorchIndexing):
     """Top-k, argmax, unique, non-maximum suppression."""
@@ -70,12 +72,12 @@ class TorchSelection(TorchIndexing):
         # The step in which each box was selected; later ones are -1.
         turn = torch.full_like(rank, -1)
         step = torch.zeros((), dtype=torch.int64, device=scores.device)
-        state = (step, alive, turn)
-        constants = (corners, rank, area, limit, iou)
-        if torch.jit.is_tracing():
-            turn = torch.jit.script(_suppress)(*state, *constants)
+        state: Any = (step, alive, turn)
+        constants: Any = (corners, rank, area, limit, iou)
+        if self.tracing:
+            turn = _torch.jit.script(_suppress)(*state, *constants)
         elif self.staged:
-            turn = torch._higher_order_ops.while_loop(
+            turn = _torch._higher_order_ops.while_loop(
                 lambda *carried: _unfinished(*carried, *constants),
                 lambda *carried: _select(*carried, *constants),
                 state,

@@ -8,34 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from xport.convert.lowering.values import HostVector
 from xport.convert.primitives.torch_reduction import TorchReduction
+
+_torch: Any = torch
 
 
 class TorchShapes(TorchReduction):
-    """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences.
-
-    Where a size is an input's content, eager code reads it; under `torch.export` and `torch.jit.trace` the size is
-    computed by tensor operations, so that nothing seen while tracing is baked in.
-    """
-
-    @property
-    def staged(self) -> bool:
-        """Whether a graph is being recorded rather than run."""
-        return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())
-
-    def as_size(self, scalar: Any) -> Any:
-        """A non-negative run-time scalar as a size."""
-        if torch.jit.is_tracing():
-            return scalar  # tracing records a tensor used as a size; item() would bake its value in
-        size = scalar.item()
-        if self.staged:
-            torch._check(size >= 0)
-        return size
-
-    def as_known_sizes(self, vector: Any) -> list[Any]:
-        """The elements of a vector of non-negative sizes."""
-        return [self.as_size(vector[i]) for i in range(vector.shape[0])]
+    """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences."""
 
     def concat(self, tensors: Sequence[Any], axis: int) -> Any:
         """Join tensors along an axis."""
@@ -43,8 +22,8 @@ class TorchShapes(TorchReduction):
 
     def expand(self, x: Any, sizes: Sequence[Any]) -> Any:
         """Broadcast both ways."""
-        if torch.jit.is_tracing():
-            return torch.broadcast_tensors(x, x.new_empty(()).expand(list(sizes)))[0]
+        if self.tracing:
+            return _torch.broadcast_tensors(x, x.new_empty(()).expand(list(sizes)))[0]
         rank = max(x.dim(), len(sizes))
         own = [1] * (rank - x.dim()) + list(x.shape)
         wanted = [1] * (rank - len(sizes)) + list(sizes)
@@ -89,7 +68,7 @@ class TorchShapes(TorchReduction):
 
     def squeeze_at(self, x: Any, axes: Any) -> Any:
         """Remove axes that a tensor names."""
-        kept = ~self._mask(axes, x.dim())
+        kept = ~self.mask_of(axes, x.dim())
         count = x.dim() - axes.reshape(-1).shape[0]
         places = torch.argsort(kept.to(torch.int64), descending=True, stable=True)[:count]
         return x.reshape(self.as_known_sizes(self.shape_tensor(x)[places]))
@@ -97,15 +76,10 @@ class TorchShapes(TorchReduction):
     def unsqueeze_at(self, x: Any, axes: Any) -> Any:
         """Insert axes of size one at places that a tensor names."""
         axes = axes.reshape(-1)
-        new = self._mask(axes, x.dim() + axes.shape[0])
+        new = self.mask_of(axes, x.dim() + axes.shape[0])
         sizes = torch.cat([self.shape_tensor(x), axes.new_ones(1, dtype=torch.int64)])
         old = (~new).to(torch.int64)
         return x.reshape(self.as_known_sizes(torch.where(new, 1, sizes[torch.cumsum(old, 0) - old])))
-
-    def _mask(self, axes: Any, rank: int) -> Any:
-        """Which of ``rank`` axes a tensor of axes names."""
-        wrapped = torch.where(axes < 0, axes + rank, axes).reshape(-1, 1)
-        return (wrapped == torch.arange(rank, device=axes.device)[None]).any(0)
 
     def pad_constant(self, x: Any, begins: Sequence[Any], ends: Sequence[Any], value: Any) -> Any:
         """Pad with a value; negative amounts remove elements. Amounts may be run-time sizes of either sign."""
@@ -191,10 +165,6 @@ class TorchShapes(TorchReduction):
             parts.append(torch.index_select(x, axis, places))
         return parts
 
-    def shape_tensor(self, x: Any) -> Any:
-        """The sizes as an int64 vector."""
-        return self.stack(HostVector(list(x.shape)))
-
     def index_range(self, size: Any, dtype: str = "int64") -> Any:
         """The numbers from 0 up to a size."""
         return torch.arange(size, device=self.device, dtype=getattr(torch, dtype))
@@ -241,13 +211,13 @@ class TorchShapes(TorchReduction):
         """The larger of two sizes."""
         if torch.is_tensor(a) or torch.is_tensor(b):
             return torch.maximum(torch.as_tensor(a), torch.as_tensor(b))
-        return torch.sym_max(a, b)
+        return _torch.sym_max(a, b)
 
     def size_min(self, a: Any, b: Any) -> Any:
         """The smaller of two sizes."""
         if torch.is_tensor(a) or torch.is_tensor(b):
             return torch.minimum(torch.as_tensor(a), torch.as_tensor(b))
-        return torch.sym_min(a, b)
+        return _torch.sym_min(a, b)
 
 
 def _broadcast(own: Any, wanted: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from xport.convert.primitives.torch_shapes import TorchShapes
 
@@ -39,6 +40,10 @@ class TorchSpatial(TorchShapes):
     def smallest(self, a: Any, b: Any) -> Any:
         """The smaller of two sizes."""
         return torch.sym_min(a, b)
+
+    def same_size(self, a: Any, b: Any) -> bool:
+        """Whether two sizes are provably equal; asking does not bind an exported program to the answer."""
+        return bool(statically_known_true(a == b))
 
     def widened(self, x: Any) -> Any:
         """The tensor itself: PyTorch's kernels accumulate half precision in single precision."""

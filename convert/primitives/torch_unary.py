@@ -51,6 +51,10 @@ class TorchUnary(TorchCasts):
         """``alpha * x`` below zero, the number itself above."""
         return F.leaky_relu(x, alpha)
 
+    def hard_swish(self, x: Any) -> Any:
+        """``x * max(0, min(6, x + 3)) / 6``."""
+        return F.hardswish(x)
+
     def gelu(self, x: Any, approximate: str) -> Any:
         """GELU by erf (``none``) or by tanh."""
         return F.gelu(x, approximate=approximate)

@@ -6,8 +6,6 @@ import abc
 from collections.abc import Callable
 from typing import Any
 
-
-
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
 from xport.convert.primitives.wide_integers import flip_order, unsigned_divide
@@ -43,6 +41,14 @@ class Widening(Target):
     @abc.abstractmethod
     def from_bits64(self, x: Any) -> Any:
         """The uint64 tensor of the same bits as an int64."""
+
+    @abc.abstractmethod
+    def scalar(self, value: float | bool, like: Any) -> Any:
+        """A rank-0 constant of another tensor's dtype."""
+
+    @abc.abstractmethod
+    def not_equal(self, a: Any, b: Any) -> Any:
+        """Whether the operands differ."""
 
     def compute(self, name: str, function: Function, *tensors: Any) -> Any:
         """Run a primitive on tensors of one type.
@@ -82,4 +88,3 @@ class Widening(Target):
         else:
             raise refuse(f"{name} of uint64", "the target has no kernel for this type")
         return result if name in COMPARISONS else self.from_bits64(result)
-

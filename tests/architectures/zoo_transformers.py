@@ -108,9 +108,7 @@ def _distilbert() -> nn.Module:
 
 def _gpt2() -> nn.Module:
     config = transformers.GPT2Config(vocab_size=99, n_embd=32, n_layer=2, n_head=4, n_positions=64)
-    return Masked(
-        transformers.GPT2LMHeadModel(config), ["input_ids", "attention_mask"], ["logits"], use_cache=False
-    )
+    return Masked(transformers.GPT2LMHeadModel(config), ["input_ids", "attention_mask"], ["logits"], use_cache=False)
 
 
 def _llama() -> nn.Module:
@@ -230,7 +228,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "whisper": Architecture(_whisper, ("input_features:float32[batch,20,60]",), ("hidden",), {"batch": 5}),
     "clip": Architecture(
         _clip,
-        ("input_ids:int64[texts,sequence]", "pixel_values:float32[images,3,32,32]", "attention_mask:int64[texts,sequence]"),
+        (
+            "input_ids:int64[texts,sequence]",
+            "pixel_values:float32[images,3,32,32]",
+            "attention_mask:int64[texts,sequence]",
+        ),
         ("logits_per_image", "text_embeds", "image_embeds"),
         {"texts": 5, "images": 3, "sequence": 13},
     ),

@@ -173,7 +173,6 @@ def _prepared(case: Case) -> ir.Model:
 
 
 def _savedmodel(case: Case) -> list[np.ndarray]:
-    import tensorflow as tf
 
     from xport.convert.onnx_to_savedmodel import OnnxFunction
 

@@ -189,16 +189,24 @@ def _tflite(model: ir.Model) -> Runner:
 
     from xport.convert.onnx_to_savedmodel import OnnxFunction
     from xport.convert.onnx_to_tflite import flatbuffer
+    from xport.validate.runners.litert import read
 
     function = OnnxFunction(model, signature_of(model), "tflite")
     content = flatbuffer(function)
 
     def run(feed: Feeds) -> list[np.ndarray]:
-        runner = Interpreter(model_content=content).get_signature_runner()
-        wanted = runner.get_input_details()
-        named = zip(function.input_names.values(), feed, strict=True)
-        result = runner(**{name: x for name, x in named if name in wanted})
-        return [np.asarray(result[name]) for name in function.output_names.values()]
+        interpreter = Interpreter(model_content=content)
+        runner = interpreter.get_signature_runner()
+        taken, given = runner.get_input_details(), runner.get_output_details()
+        del runner  # the interpreter allocates nothing while a runner holds it
+        fed = {n: x for n, x in zip(function.input_names.values(), feed, strict=True) if n in taken}
+        for name, array in fed.items():
+            interpreter.resize_tensor_input(taken[name]["index"], list(array.shape))
+        interpreter.allocate_tensors()
+        for name, array in fed.items():
+            interpreter.set_tensor(taken[name]["index"], array)
+        interpreter.invoke()
+        return [read(interpreter, given[name]["index"]) for name in function.output_names.values()]
 
     return run
 

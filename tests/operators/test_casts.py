@@ -80,4 +80,3 @@ def test_float8_of_the_interface():
     for target in ("savedmodel", "torch"):
         run = _BUILDERS[target](onnx_model.infer_shapes(onnx_ir.from_proto(model)))
         compare(target, run([x])[0], want, 0, 0)
-

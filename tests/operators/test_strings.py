@@ -60,5 +60,5 @@ def test_label_encoder():
 @pytest.mark.parametrize("target", ["tflite", "torch"])
 def test_others_refuse_with_a_reason(target):
     inputs = [text("a"), text("b")]
-    with pytest.raises(UnsupportedError, match="string|String"):
+    with pytest.raises(UnsupportedError, match=r"string|String"):
         check(node_model("StringConcat", inputs), inputs, targets=[target])

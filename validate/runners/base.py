@@ -117,6 +117,8 @@ def brief(error: BaseException) -> str:
         text = f"{text} {line}".strip()
         if not line.endswith(":") and "Graph execution error" not in line:
             break
+    if isinstance(error, MemoryError) and text:
+        text = f"MemoryError: {text}"
     return (text or type(error).__name__)[:400]
 
 

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    output = Output(json="--json" in arguments, verbose="-v" in arguments or "--verbose" in arguments)
+    output = Output(json=_wants_json(arguments), verbose="-v" in arguments or "--verbose" in arguments)
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", XportWarning)
@@ -57,6 +57,14 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except Exception as error:
         return _unexpected(error, output)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether stdout gets one JSON object; ``validate --json FILE`` writes it to a file instead."""
+    if "--json" not in arguments:
+        return False
+    following = arguments[arguments.index("--json") + 1 :][:1]
+    return arguments[0] != "validate" or not following or following[0].startswith("-")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

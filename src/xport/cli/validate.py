@@ -130,6 +130,8 @@ def _check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], 
         if path.is_dir() or not path.absolute().parent.is_dir():
             what = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
             raise DestinationError(f"{path}, given with {option}, {what}.", "Name a file in an existing folder.")
+        if path.is_file() and path.read_bytes()[:1] not in (b"", b"{", b"<"):
+            raise UsageError(f"{path}, given with {option}, exists and is no report.", "Name another file.")
         if option == "--report":
             from xport.validate.reports.page import check_packages
 

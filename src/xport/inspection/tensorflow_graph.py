@@ -14,7 +14,7 @@ from xport.convert.savedmodel_signature import meta_graph, read_signature
 from xport.convert.source import Source
 from xport.errors import UnreadableModelError
 from xport.inspection.findings import Findings, is_weight
-from xport.tf_protos import DTYPE_OF_DATA_TYPE, framework
+from xport.tf_protos import DTYPE_OF_DATA_TYPE
 
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
