@@ -150,7 +150,6 @@ class Attempts:
         worker = self.workers.get(candidate_framework(route))
         return prove(self.expectation, result, target, tolerance=self.tolerance, worker=worker)
 
-
     def _hub(self, route: Route) -> Path | None:
         """The source in ONNX, where nothing runs the source itself in float64; made now if no route needed it yet."""
         if torch_family(self.source.format) or self.source.format is HUB:

@@ -120,3 +120,16 @@ def new_constant(main: ir.Graph, like: ir.Value | None, array: np.ndarray) -> ir
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     main.register_initializer(value)
     return value
+
+
+def initializer(main: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """A constant of the main graph; the one of that name and content if there is one."""
+    while name in main.initializers:
+        own = known(main.initializers[name])
+        if own is not None and own.dtype == array.dtype and np.array_equal(own, array):
+            return main.initializers[name]
+        name += "_"
+    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    main.register_initializer(value)
+    return value

@@ -43,7 +43,8 @@ def export(source: Source, signature: Signature) -> torch.export.ExportedProgram
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
     module = named(to_module(source.path), signature)
-    return export_dynamic(module, example_pairs(module, signature), Signature(identifiers(signature), signature.outputs))
+    legal = Signature(identifiers(signature), signature.outputs)
+    return export_dynamic(module, example_pairs(module, signature), legal)
 
 
 def identifiers(signature: Signature) -> tuple[TensorSpec, ...]:

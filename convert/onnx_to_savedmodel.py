@@ -20,7 +20,7 @@ from xport.errors import ConversionError
 from xport.signature import Signature
 
 
-class OnnxFunction(tf.Module):
+class OnnxFunction(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     """An ONNX graph as a traced TensorFlow function.
 
     Args:

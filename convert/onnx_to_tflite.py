@@ -84,7 +84,7 @@ def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: P
 
 
 def _missing(text: str) -> str:
-    """The operations, with their types, that the converter says need TensorFlow's own kernels; empty if it says none."""
+    """The operations, with types, that the converter says need TensorFlow's own kernels; empty if it says none."""
     if "ERROR_NEEDS_FLEX_OPS" not in text and "ERROR_NEEDS_CUSTOM_OPS" not in text:
         return ""
     details = re.findall(r"^\s+(tf\.\w+\(.*?\) -> \(.*?\)) :", text, re.MULTILINE)

@@ -51,7 +51,9 @@ def trace(source: Source, signature: Signature) -> torch.jit.ScriptModule:
         try:
             with conversion("torch.jit.trace"):
                 view = attempt(source, signature, module)
-                script: torch.jit.ScriptModule = torch.jit.trace(view, first, strict=False, check_trace=False)
+                script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+                    view, first, strict=False, check_trace=False
+                )
             _check(script, module, second)
             return script
         except XportError as error:

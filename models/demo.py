@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def rows(model: Path, artifacts: dict[str, Artifact], x: np.ndarray, y: np.ndarr
     outputs = {name: run({"image": x})["logits"] for name, run in loaded.items()}
     print("4/4  timing them side by side, one image a call", flush=True)
     one = {"image": x[:1]}
-    latencies = measure({name: (lambda run=run: run(one)) for name, run in loaded.items()}, rounds=200)
+    latencies = measure({name: functools.partial(run, one) for name, run in loaded.items()}, rounds=200)
     table = []
     for name, logits in outputs.items():
         proof = artifacts[name].proof if name in artifacts else None

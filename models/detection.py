@@ -94,9 +94,7 @@ class Detector(ReferenceModule):
         logits = self.class_head(features).reshape(batch, len(self.config.anchors), -1, rows, columns)
         scores = torch.sigmoid(logits).permute(0, 2, 3, 4, 1).reshape(batch, self.config.classes, -1)
         config = self.config
-        detections: torch.Tensor = nms(
-            boxes, scores, config.limit, config.iou_threshold, config.score_threshold
-        )
+        detections: torch.Tensor = nms(boxes, scores, config.limit, config.iou_threshold, config.score_threshold)
         return detections, boxes, scores
 
     def translation_table(self) -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -110,8 +108,6 @@ def detector(*, size: Size = "real") -> Detector:
         by_size(
             size,
             small=DetectorConfig(side=64, widths=(8, 16, 32), classes=3),
-            real=DetectorConfig(
-                side=320, widths=(32, 64, 128, 256, 512), classes=80, limit=100, score_threshold=0.8
-            ),
+            real=DetectorConfig(side=320, widths=(32, 64, 128, 256, 512), classes=80, limit=100, score_threshold=0.8),
         )
     )

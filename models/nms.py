@@ -46,9 +46,7 @@ def nms(
     return torch.tensor(rows, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
 
 
-def _greedy(
-    lower: torch.Tensor, upper: torch.Tensor, order: torch.Tensor, limit: int, threshold: float
-) -> list[int]:
+def _greedy(lower: torch.Tensor, upper: torch.Tensor, order: torch.Tensor, limit: int, threshold: float) -> list[int]:
     """Indices selected from candidates that are in descending order of score."""
     kept: list[int] = []
     while len(order) > 0 and len(kept) < limit:

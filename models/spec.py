@@ -91,9 +91,7 @@ class ZooModel:
         """
         return self.module.translation_table()
 
-    def example_inputs(
-        self, sizes: Mapping[str, int] | None = None, seed: int = 0
-    ) -> dict[str, NDArray[Any]]:
+    def example_inputs(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, NDArray[Any]]:
         """Draw seeded inputs.
 
         Args:

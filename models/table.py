@@ -49,9 +49,7 @@ def load_factory(name: str) -> Callable[..., ReferenceModule]:
         UsageError: The name is not in the table.
     """
     if name not in FACTORIES:
-        raise UsageError(
-            f"there is no reference model named {name!r}", f"Choose one of: {', '.join(FACTORIES)}."
-        )
+        raise UsageError(f"there is no reference model named {name!r}", f"Choose one of: {', '.join(FACTORIES)}.")
     module, _, attribute = FACTORIES[name].partition(":")
     factory: Callable[..., ReferenceModule] = getattr(import_module(module), attribute)
     return factory

@@ -78,9 +78,7 @@ class BertEncoder(ReferenceModule):
         self.layers = nn.ModuleList(EncoderLayer(width, heads, 4 * width) for _ in range(depth))
         self.pooler = nn.Linear(width, width)
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode ids [batch, sequence] into states [batch, sequence, width] and a summary [batch, width]."""
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = self.norm(self.token(input_ids) + self.position(positions) + self.token_type.weight[0])

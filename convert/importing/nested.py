@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from xport.convert.importing.elementwise import apply
 from xport.convert.importing.tensor import Size, Tensor, constant
-from xport.convert.importing.writer import Scope, Writer
+from xport.convert.importing.writer import LIMIT, Scope, Writer
 
 Body = Callable[[Tensor, list[Tensor]], tuple[Tensor | None, list[Tensor], list[Tensor]]]
 """Of the iteration's number and the states: whether to go on (None: until the limit), the new states, what to stack."""
@@ -92,6 +92,8 @@ def loop(
     feeds = [None if limit is None else w.int64(limit), w.value(start), *(w.value(s) for s in states)]
     dtypes = [t.dtype for t in (*ends, *stacked)]
     made = w.emit("Loop", feeds, dtypes, {"body": graph})
+    if limit is not None and limit.elements is not None and made:
+        made[0].meta[LIMIT] = limit.elements[0]
     finals = [Tensor(s.dtype, d, v) for s, d, v in zip(ends, shapes, made, strict=False)]
     length = w.fresh()
     rows = [

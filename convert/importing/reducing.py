@@ -106,7 +106,7 @@ def _unflattened(w: Writer, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(a.extra, shaping.Flat) or b.const is None or b.const.ndim != 2:
         return a, b
     image = a.extra.source
-    extents = (image.dims or ())[1:]
+    extents = list(image.dims or ())[1:]
     if image.perm[:1] != (0,) or not all(isinstance(d, int) for d in extents):
         return a, b
     order = [axis - 1 for axis in image.perm[1:]]

@@ -6,6 +6,7 @@ from xport.convert.importing import elementwise as e
 from xport.convert.importing import joining, reducing, shaping, slicing, spatial
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_shapes import ints
+from xport.convert.importing.tflite_file import Quantization
 from xport.convert.importing.tflite_registry import Call, op
 
 
@@ -29,7 +30,9 @@ def _reshape(c: Call) -> Tensor:
 
 def _kept(c: Call, made: Tensor) -> Tensor:
     """A result that holds the input's values, on the grid that they are on."""
-    return made if made.const is not None else made.with_(extra=c.x.extra)
+    if made.const is not None or not isinstance(c.x.extra, Quantization):
+        return made
+    return made.with_(extra=c.x.extra)
 
 
 @op("SQUEEZE", moves=True)

@@ -31,6 +31,10 @@ OPSET = 20
 """The version of ONNX's operators that is written."""
 
 
+DIMS, LIMIT = "dims", "limit"
+"""What passes over the finished graph may know: a value's sizes, and a loop's number of turns."""
+
+
 @dataclass(eq=False)
 class Scope:
     """A graph in the making.
@@ -128,6 +132,8 @@ class Writer:
         if tensor.value is None:
             raise UnsupportedError(f"{self.name}: {tensor.label or 'a value'} is no tensor.")
         value = tensor.value
+        if not tensor.perm and tensor.dims is not None:
+            value.meta.setdefault(DIMS, tensor.dims)
         if tensor.perm != perm:
             rank = tensor.rank or 0
             old = tensor.perm or tuple(range(rank))

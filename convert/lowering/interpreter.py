@@ -266,7 +266,8 @@ class Interpreter:
                 if value.tensor is not None:
                     value = Value(value.name, const=self.target.numpy(self.as_tensor(value)))
                 folded.append(value)
-        known_bytes = sum(v.static().nbytes for v in call.values if v is not None and v.known)  # type: ignore[union-attr]
+        arrays = [v.static() for v in call.values if v is not None]
+        known_bytes = sum(int(a.nbytes) for a in arrays if a is not None)
         made_bytes = sum(v.const.nbytes for v in folded if v.const is not None)
         if made_bytes > FOLD_BYTES and made_bytes > FOLD_GROWTH * known_bytes:
             return None
@@ -294,7 +295,7 @@ class Interpreter:
         return result if isinstance(result, tuple) else (result,)
 
     def _arguments(self, handler: Handler, values: list[Value | None], perms: list[Perm | None]) -> list[Any]:
-        arguments = []
+        arguments: list[Any] = []
         for position, value in enumerate(values):
             parameter = handler.parameters[min(position, len(handler.parameters) - 1)]
             if value is None:

@@ -107,7 +107,7 @@ def _stored_axis(axis: int, perm: Perm) -> int:
 
 
 def along_axis(call: Call) -> None:
-    """Operators with one ``axis`` whose output has the input's axes: softmax, concat, split, cumsum…"""
+    """Operators with one ``axis`` whose output has the input's axes: softmax, concat, split, cumsum."""
     perm = _first_perm(call)
     if perm is None:
         return

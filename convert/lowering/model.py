@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -97,10 +98,10 @@ def function_body(node: ir.Node, model: ir.Model, version: int) -> ir.Function |
     except onnx.defs.SchemaError:
         return None
     proto = _schema_body(schema, node, version)
-    return None if proto is None else ir.from_proto(proto)
+    return None if proto is None else ir.serde.deserialize_function(proto)
 
 
-def _schema_body(schema: onnx.defs.OpSchema, node: ir.Node, version: int) -> onnx.FunctionProto | None:
+def _schema_body(schema: Any, node: ir.Node, version: int) -> onnx.FunctionProto | None:
     if schema.has_function:
         versions = [v for v in schema.function_opset_versions if v <= version]
         data = schema.get_function_with_opset_version(max(versions)) if versions else None

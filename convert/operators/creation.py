@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from xport.convert.lowering.host import never_negative
 from xport.convert.lowering.interpreter import Context, dtype_name
 from xport.convert.lowering.registry import RawValue, Tensor, op
 from xport.convert.lowering.values import Value

@@ -14,7 +14,8 @@ from xport.convert.lowering.values import Value
 @op("MatMul", since=1)
 def matmul(xp: Any, a: RawValue, b: RawValue, *, context: Context) -> Any:
     """Numpy's matmul."""
-    if b.tensor is not None and b.perm is not None and b.perm == (*range(len(b.perm) - 2), len(b.perm) - 1, len(b.perm) - 2):
+    swapped = None if b.perm is None else (*range(len(b.perm) - 2), len(b.perm) - 1, len(b.perm) - 2)
+    if b.tensor is not None and swapped is not None and b.perm == swapped:
         return xp.matmul(context.tensor(a), b.tensor, transpose_b=True)  # stored transposed, which kernels take
     weight = None if xp.keeps_weights else b.static()
     rows, right = _rows(xp, a, context.tensor(b) if weight is None else weight, context)

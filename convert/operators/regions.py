@@ -237,7 +237,7 @@ def _pool_samples(xp: Any, x: Any, places: list[Any], batch: Any, shape: tuple[i
             total = cell if total is None else total + cell
         else:
             total = cell if total is None else xp.maximum(total, cell)
-    return total / float(ratio * ratio) if mode == "avg" else total
+    return total / float(ratio * ratio) if mode == "avg" and total is not None else total
 
 
 def _roi_taps(lib: Numbers, place: Any, size: Any, shape: list[int], xp: Any) -> list[tuple[Any, Any]]:

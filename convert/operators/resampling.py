@@ -219,7 +219,7 @@ def _resize(xp: Any, x: Any, lines: dict[int, Line], manner: Manner) -> Any:
         outside: list[tuple[int, Any]] = []
         for axis, line in moving.items():
             y = _along(xp, y, xp.image_axis(axis, xp.rank(x)), line, manner, outside)
-        for axis, mask in outside:
+        for _, mask in outside:
             y = xp.where(mask, xp.scalar(manner.extrapolation, y), y)
     return xp.cast(y, kind) if manner.mode != "nearest" else y
 
@@ -239,7 +239,7 @@ def _check_settled(lines: dict[int, Line], manner: Manner) -> None:
 def _is_fractional(line: Line) -> bool:
     """Whether the scaled size may be no whole number."""
     if isinstance(line.size, int):
-        return abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count)
+        return bool(abs(line.scale * line.size - line.count) > 1e-3 * max(1, line.count))
     return bool(line.scale != int(line.scale))
 
 

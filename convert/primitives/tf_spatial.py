@@ -92,8 +92,8 @@ class TfSpatial(TfShapes):
         dtype = x.dtype
         x, w = self.widened(x), self.widened(w)
         kernel = self.shape_of_weight(w)[2:]
-        if self.flavor == "tflite" and any(isinstance(k, Dim) for k in self.shape_of_weight(w)):
-            raise refuse("weights of unknown size", "TFLite wants the kernel's sizes while converting")
+        if self.flavor == "tflite":
+            x = self._with_channels(x, self.shape_of_weight(w), groups)
         if len(strides) == 3:
             result = self._conv3d(x, w, strides, padding, dilations, groups)
         else:
@@ -102,6 +102,13 @@ class TfSpatial(TfShapes):
         if b is not None:
             result = tf.nn.bias_add(result, self.widened(b))
         return tf.cast(result, dtype)
+
+    def _with_channels(self, x: Any, weight: Sequence[Any], groups: int) -> Any:
+        """An image whose number of channels is known, as TFLite wants it: the weight tells."""
+        if any(isinstance(k, Dim) for k in weight):
+            raise refuse("weights of unknown size", "TFLite wants the kernel's sizes while converting")
+        sizes = self.shape(x)
+        return x if isinstance(sizes[-1], int) else self.reshape(x, [*sizes[:-1], groups * weight[1]])
 
     def _conv2d(self, x: Any, w: Any, strides: Any, mode: str, dilations: Any, groups: int) -> Any:
         """One or two spatial axes; one is lifted to two, which is what the kernels do anyway."""
@@ -242,7 +249,7 @@ class TfSpatial(TfShapes):
         flat = [groups * per_group, first // groups, *kernel]
         turned = turned.reshape(flat) if isinstance(w, np.ndarray) else self.reshape(turned, flat)
         turned = (
-            np.ascontiguousarray(np.flip(turned, list(range(2, n + 2))))
+            np.ascontiguousarray(np.flip(turned, tuple(range(2, n + 2))))
             if isinstance(w, np.ndarray)
             else tf.reverse(turned, list(range(2, n + 2)))
         )
@@ -264,4 +271,4 @@ class TfSpatial(TfShapes):
 
 
 def _negative(size: Any) -> bool:
-    return isinstance(size, (int, np.integer)) and size < 0
+    return isinstance(size, (int, np.integer)) and bool(size < 0)

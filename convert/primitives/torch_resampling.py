@@ -30,7 +30,7 @@ class TorchResampling(TorchNormalization):
     def size_of(self, scalar: Any) -> Any:
         """A rank-0 tensor as a size."""
         size = scalar.to(torch.int64).item()
-        torch._check(size >= 0)
+        torch._check(size >= 0)  # type: ignore[no-untyped-call]
         return size
 
     def indices(self, x: Any) -> Any:

@@ -59,7 +59,7 @@ def branch(
             result = yes(operands)
         else:
             result = no(operands)
-        return result
+        return result  # type: ignore[no-any-return]  # a cast would be compiled
 
     with _untraced():
         scripted = torch.jit.script(choose)

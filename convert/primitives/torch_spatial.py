@@ -35,11 +35,11 @@ class TorchSpatial(TorchShapes):
 
     def largest(self, a: Any, b: Any) -> Any:
         """The larger of two sizes."""
-        return torch.sym_max(a, b)
+        return torch.sym_max(a, b)  # type: ignore[no-untyped-call]
 
     def smallest(self, a: Any, b: Any) -> Any:
         """The smaller of two sizes."""
-        return torch.sym_min(a, b)
+        return torch.sym_min(a, b)  # type: ignore[no-untyped-call]
 
     def same_size(self, a: Any, b: Any) -> bool:
         """Whether two sizes are provably equal; asking does not bind an exported program to the answer."""

@@ -15,9 +15,9 @@ Dim = int | str
 """A size: a number, or the name of a symbol such as ``batch``."""
 
 # numpy has no names for these; ml_dtypes registers them when it is imported.
-_EXTENSION_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_EXTENSION_DTYPES: tuple[str, ...] = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 _EXTENSION_DTYPES += ("int4", "uint4", "float4_e2m1fn", "float8_e8m0fnu", "int2", "uint2")
-_NUMPY_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_NUMPY_DTYPES: tuple[str, ...] = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NUMPY_DTYPES += ("float16", "float32", "float64", "complex64", "complex128")
 DTYPES = (*_NUMPY_DTYPES, *_EXTENSION_DTYPES, "string")
 """Every dtype name that a signature may hold; ``string`` arrays are numpy object arrays of bytes or str."""
@@ -42,7 +42,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name in _EXTENSION_DTYPES:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+        extension: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return extension
     if name in _NUMPY_DTYPES:
         return np.dtype(name)
     raise UsageError(f"Unknown dtype {name!r}.", f"Use one of {', '.join(DTYPES)}.")

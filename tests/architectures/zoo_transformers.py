@@ -1,4 +1,4 @@
-"""The architectures of the `transformers` package with random weights and tiny configurations: nothing is downloaded."""
+"""The architectures of `transformers` with random weights and tiny configurations: nothing is downloaded."""
 
 from __future__ import annotations
 

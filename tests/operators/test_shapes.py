@@ -133,7 +133,7 @@ def test_trilu_and_eye(k: int) -> None:
         ("Trilu", ["x", "k"], {"upper": 0}),
         ("Trilu", ["x", "k"], {}),
         ("EyeLike", ["m"], {"k": k}),
-        ("EyeLike", ["m"], {"k": k, "dtype": 9}),
+        ("EyeLike", ["m"], {"k": k, "dtype": 7}),
     ]
     feeds = {"x": x, "m": x[0], "k": np.array(k, np.int64)}
     check(graph_model(nodes, feeds), list(feeds.values()))

@@ -93,8 +93,8 @@ def test_a_network_keeps_its_images_channels_last() -> None:
     import onnx_ir as ir
 
     from xport.convert.lowering import model as onnx_model
-    from xport.convert.onnx_to_savedmodel import OnnxFunction
     from xport.convert.onnx_signature import signature_of
+    from xport.convert.onnx_to_savedmodel import OnnxFunction
 
     rng = random.Random(1)
     names = {"w": array(rng, 8, 3, 3, 3), "d": array(rng, 8, 1, 3, 3), "s": array(rng, 8), "v": np.ones(8, np.float32)}
