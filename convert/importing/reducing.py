@@ -110,8 +110,8 @@ def _unflattened(w: Writer, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if image.perm[:1] != (0,) or not all(isinstance(d, int) for d in extents):
         return a, b
     order = [axis - 1 for axis in image.perm[1:]]
-    rows = b.const.reshape(*[int(d) for d in extents], -1)
-    weights = rows.transpose(*order, len(order)).reshape(b.const.shape)
+    rows = b.const.reshape([*(int(d) for d in extents), -1])
+    weights = rows.transpose([*order, len(order)]).reshape(b.const.shape)
     value = w.emit("Reshape", [w.stored(image, image.perm), w.constant([-1, weights.shape[0]], "int64")], [a.dtype])[0]
     return Tensor(a.dtype, a.dims, value), constant(weights, label=b.label)
 
