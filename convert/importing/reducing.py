@@ -112,7 +112,7 @@ def _unflattened(w: Writer, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     order = [axis - 1 for axis in image.perm[1:]]
     rows = b.const.reshape([*(int(d) for d in extents), -1])
     weights = rows.transpose([*order, len(order)]).reshape(b.const.shape)
-    value = w.emit("Reshape", [w.stored(image, image.perm), w.constant([-1, weights.shape[0]], "int64")], [a.dtype])[0]
+    value = w.emit("Reshape", [w.stored(image, image.perm), w.constant([-1, len(weights)], "int64")], [a.dtype])[0]
     return Tensor(a.dtype, a.dims, value), constant(weights, label=b.label)
 
 

@@ -56,10 +56,10 @@ def branch(
 
     def choose(condition: Tensor, operands: List[Tensor]) -> List[Tensor]:  # noqa: UP006
         if bool(condition):
-            result = yes(operands)
+            result: List[Tensor] = yes(operands)  # noqa: UP006
         else:
             result = no(operands)
-        return result  # type: ignore[no-any-return]  # a cast would be compiled
+        return result
 
     with _untraced():
         scripted = torch.jit.script(choose)
