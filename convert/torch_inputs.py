@@ -143,7 +143,7 @@ def _in_order(specs: Sequence[TensorSpec], module: nn.Module, what: str) -> tupl
             f"--input '{TensorSpec(name, spec.dtype, spec.shape)}'" for name, spec in zip(known, specs, strict=False)
         )
         raise UsageError(
-            f"{what} has no input named {unknown[0]!r}; {listing}",
+            f"{what} has no input named {by_name[unknown[0]].name!r}; {listing}",
             f"Use its names: {flags}" if flags else "Wrap it in a module whose forward names its arguments.",
         )
     missing = [name for name in _required_names(module) if name not in by_name]

@@ -56,15 +56,15 @@ def coordinates(lib: Numbers, mode: str, line: Line, position: Any) -> Any:
         position: Positions in the result as floats.
     """
     size, count, scale = line.size, line.count, line.scale
-    half = (position + 0.5) / scale - 0.5
+    half = _unscaled(line, position + 0.5) - 0.5
     if mode == "half_pixel":
         return half
     if mode == "asymmetric":
-        return position / scale
+        return _unscaled(line, position)
     if mode == "pytorch_half_pixel":
         return lib.where(position * 0.0 + count > 1.0, half, 0.0)
     if mode == "tf_half_pixel_for_nn":
-        return (position + 0.5) / scale
+        return _unscaled(line, position + 0.5)
     if mode == "half_pixel_symmetric":
         adjustment = count / (scale * size)
         return size / 2.0 * (1.0 - adjustment) + half
@@ -76,6 +76,14 @@ def coordinates(lib: Numbers, mode: str, line: Line, position: Any) -> Any:
         spread = line.start * (size - 1.0) + position * (line.end - line.start) * (size - 1.0) / steps
         return lib.where(several, spread, position * 0.0 + (line.start + line.end) * 0.5 * (size - 1.0))
     raise refuse(f"coordinate_transformation_mode {mode!r}", "the specification does not define it")
+
+
+def _unscaled(line: Line, position: Any) -> Any:
+    """A position divided by the scale; where that is the quotient of the sizes, without rounding it first.
+
+    Half-way positions stay half-way then: the second of two pixels made from seven lies at 3.5 exactly.
+    """
+    return position * line.size / line.count if line.exact else position / line.scale
 
 
 def nearest(lib: Numbers, mode: str, x: Any, shrinks: Any) -> Any:

@@ -75,7 +75,11 @@ class TfSpatial(TfShapes):
         if all(isinstance(p, int) and p == 0 for pair in pads for p in pair):
             return x
         amounts = [[scalar_of(b), scalar_of(e)] for b, e in pads]
-        return tf.pad(x, amounts, constant_values=tf.constant(value, x.dtype))
+        known = [None if b or e else size for size, (b, e) in zip(x.shape, pads, strict=True)] if x.shape.rank else None
+        padded = tf.pad(x, amounts, constant_values=tf.constant(value, x.dtype))
+        if known is not None:
+            padded.set_shape(known)  # run-time pads hide the channels, which convolutions need
+        return padded
 
     def conv(
         self,

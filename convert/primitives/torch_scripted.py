@@ -1,7 +1,7 @@
 """Branches and loops for `torch.jit.trace`: bodies are traced, the control flow around them is scripted."""
 
 # TorchScript knows neither unpacking in lists nor functions in conditional expressions.
-# ruff: noqa: RUF005, SIM108
+# ruff: noqa: RUF005
 
 from __future__ import annotations
 

@@ -32,4 +32,4 @@ class TorchSignal(TorchResampling):
         else:
             spectrum = (torch.fft.ifft if inverse else torch.fft.fft)(signal, length, axis)
             spectrum = spectrum.narrow(axis, 0, length // 2 + 1) if onesided else spectrum
-        return torch.view_as_real(spectrum).to(kind)
+        return torch.view_as_real(spectrum.resolve_conj()).to(kind)

@@ -38,7 +38,6 @@ def test_via_forces_a_format_or_a_step():
 @pytest.mark.parametrize(
     ("source", "target", "via", "words"),
     [
-        ("tflite", "onnx", [], "does not convert from tflite"),
         ("onnx", "keras", [], "No route leads from onnx to keras"),
         ("exported", "exported", [], "already"),
         ("pytorch", "onnx", ["tflite"], "via tflite"),

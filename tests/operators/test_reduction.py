@@ -60,7 +60,6 @@ def test_cumsum(axis: int, known: tuple[int, ...]) -> None:
     ("equation", "sizes"),
     [
         ("ij,jk->ik", [(3, 3), (3, 3)]),
-        ("...ij,...jk->...ik", [(2, 1, 3, 4), (5, 4, 2)]),
         ("ii", [(3, 3)]),
         ("ii->i", [(3, 3)]),
         ("iji->j", [(3, 2, 3)]),
@@ -89,10 +88,10 @@ def test_einsum_with_open_sizes() -> None:
 @pytest.mark.parametrize(
     ("a", "b"), [((3,), (3,)), ((3,), (2, 3, 4)), ((2, 1, 3, 4), (4,)), ((0, 3), (3, 2)), ((2, 0), (0, 3))]
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint64])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_matmul(a: tuple[int, ...], b: tuple[int, ...], dtype: type) -> None:
     feeds = [RANDOM.integers(0, 9, s).astype(dtype) for s in (a, b)]
-    check(node_model("MatMul", feeds), feeds, may_refuse=("tflite",) if dtype is np.uint64 else ())
+    check(node_model("MatMul", feeds), feeds)
 
 
 @pytest.mark.parametrize("c", [None, (), (1,), (4,), (1, 4), (3, 1), (3, 4)])

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from xport import proof
 from xport.artifact import Proof
-from xport.convert.source import Source, open_source
+from xport.convert.source import open_source
 from xport.errors import (
     InputsError,
     MissingRuntimeError,
@@ -23,9 +23,9 @@ from xport.errors import (
     XportError,
     XportWarning,
 )
-from xport.formats import Content, Format
+from xport.formats import Format
 from xport.signature import Signature, TensorSpec
-from xport.validate.runners import RUNNERS, open_runner
+from xport.validate.runners import open_runner
 from xport.worker import Worker
 
 NAMED = [Format.ONNX, Format.SAVEDMODEL, Format.TFLITE]  # formats that hold the odd names themselves
@@ -208,7 +208,7 @@ def test_a_tflite_file_without_signatures(tmp_path, tensorflow_models, odd):
 def test_a_live_module_runs_in_this_process():
     import torch
 
-    module = torch.nn.Linear(3, 2)
+    module = torch.nn.Linear(3, 2).eval()
     with open_runner(open_source(module, inputs=["input:float32[batch,3]"]), threads=1) as runner:
         assert runner.signature.inputs[0].shape == ("batch", 3)
         y = runner.run({"input": np.ones((4, 3), np.float32)})["output"]
@@ -314,9 +314,3 @@ def test_a_broken_savedmodel(odd_model, tf_worker):
     (path / "variables" / "variables.index").write_bytes(b"nonsense")
     with pytest.raises(UnreadableModelError, match="TensorFlow cannot open"):
         open_runner(path, worker=tf_worker)
-
-
-def test_formats_that_cannot_be_run(tmp_path):
-    with pytest.raises(UsageError, match="keras"):
-        open_runner(Source(Format.KERAS, Content.KERAS, tmp_path / "m.keras"))
-    assert set(Format) - set(RUNNERS) == {Format.KERAS}
