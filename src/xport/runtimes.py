@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from types import ModuleType
 
@@ -45,6 +46,8 @@ def require(module: str) -> ModuleType:
     for name, value in _DEFAULTS.get(package, {}).items():
         os.environ.setdefault(name, value)
     fix = f"pip install 'xport-ml[{_EXTRAS.get(package, 'cpu')}]'"
+    if package == "tensorflow":
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # deprecation notices are nothing a user can act on
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
