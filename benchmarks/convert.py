@@ -35,7 +35,7 @@ def convert(model: str, size: str, target: str, folder: Path) -> dict[str, Any]:
     }
     if cost.code:
         return row | {"error": (cost.output or cost.log).strip()[-500:]}
-    parity = json.loads(cost.output)["proof"]["parity"]
+    parity = json.loads(cost.output)["outputs"]
     return row | {
         "megabytes": round(_size(output) / 1e6, 2),
         "worst_error": max((entry["max_abs"] or 0.0 for entry in parity), default=0.0),

@@ -10,7 +10,7 @@
         │   └── DeviceError           the device asked for is not there, or the runtime does not use it
         ├── MissingRuntimeError       a package that this work needs is not installed
         ├── ConversionError           a route was tried and broke
-        │   └── UnsupportedError      operators or attributes that a target cannot express exactly
+        │   └── UnsupportedError      exit code 2: what a target cannot express exactly
         ├── WorkerError               a child process crashed, hung or was killed
         └── ParityError               exit code 3: the numbers or the interface changed
     UserWarning
@@ -84,7 +84,9 @@ class ConversionError(XportError):
 
 
 class UnsupportedError(ConversionError):
-    """Operators, attributes or types that a target cannot express exactly."""
+    """Operators, attributes or types that a target cannot express exactly; the input is at fault, not the work."""
+
+    exit_code = 2
 
 
 class WorkerError(XportError):

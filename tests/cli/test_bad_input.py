@@ -4,6 +4,8 @@ import errno
 import zipfile
 
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import pytest
 
 from xport.convert.attempts import Attempts
@@ -159,3 +161,48 @@ def test_an_unexpected_error_is_short_and_asks_for_a_report(call, tiny, monkeypa
     assert "inner trouble" in err
     assert "details" not in err
     assert "-v" in err
+
+
+def test_operators_that_are_lacking_are_all_named_with_their_nodes(refused, tmp_path):
+    def spec(name):
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 3, 3])
+
+    nodes = [
+        onnx.helper.make_node("Inverse", ["x"], ["a"], name="first", domain="com.microsoft"),
+        onnx.helper.make_node("Inverse", ["a"], ["b"], name="second", domain="com.microsoft"),
+        onnx.helper.make_node("FastGelu", ["b"], ["c"], name="fine", domain="com.microsoft"),
+        onnx.helper.make_node("MurmurHash3", ["c"], ["y"], name="third", domain="com.microsoft"),
+    ]
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.UINT32, ["N", 3, 3])
+    graph = onnx.helper.make_graph(nodes, "g", [spec("x")], [out])
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    path = tmp_path / "lacking.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    words = ["Inverse", "first", "second", "MurmurHash3", "third", "docs/operators.md"]
+    refused(path, "--to", "savedmodel", "-o", "out", words=words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_external_data_outside_the_folder(refused, tmp_path):
+    weights = np.ones((300, 300), np.float32)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 300])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 300])],
+            [onnx.numpy_helper.from_array(weights, "w")],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    onnx.save(model, inner / "m.onnx", save_as_external_data=True, location="w.bin")
+    (inner / "w.bin").rename(tmp_path / "w.bin")
+    stolen = onnx.load(inner / "m.onnx", load_external_data=False)
+    for entry in stolen.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = "../w.bin"
+    (inner / "m.onnx").write_bytes(stolen.SerializeToString())
+    refused(inner / "m.onnx", "--to", "onnx", "-o", "out.onnx", words=["w.bin"])
