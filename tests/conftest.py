@@ -10,8 +10,6 @@ import pytest
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# TensorFlow's default; its kernels for grouped convolutions exist only with oneDNN (docs/status.md).
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 PARTS = 40
 """How many days it takes until every slow test has run."""

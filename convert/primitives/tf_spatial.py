@@ -104,8 +104,17 @@ class TfSpatial(TfShapes):
             x, mode = self._padded(x, padding, kernel, strides, dilations)
             result = self._conv2d(x, w, strides, mode, dilations, groups)
         if b is not None:
-            result = tf.nn.bias_add(result, self.widened(b))
+            fusible = self.flavor == "tflite" or groups == 1 or self._depthwise(w, strides, dilations, groups)
+            result = self._biased(result, self.widened(b), fusible=fusible)
         return tf.cast(result, dtype)
+
+    def _biased(self, x: Any, b: Any, *, fusible: bool) -> Any:
+        """Add a bias by channel.
+
+        TensorFlow's graph optimizer fuses Conv2D and BiasAdd into a kernel that, without oneDNN, has no groups and
+        fails at run time; a plain addition of full rank stays apart.
+        """
+        return tf.nn.bias_add(x, b) if fusible else x + tf.reshape(b, [1] * (x.shape.rank - 1) + [-1])
 
     def _with_channels(self, x: Any, weight: Sequence[Any], groups: int) -> Any:
         """An image whose number of channels is known, as TFLite wants it: the weight tells."""
@@ -119,10 +128,11 @@ class TfSpatial(TfShapes):
         if len(strides) == 1:
             lifted = w[:, :, None] if isinstance(w, np.ndarray) else tf.expand_dims(w, 2)
             image = tf.expand_dims(x, 1)
-            return tf.squeeze(self._conv2d(image, lifted, [1, *strides], mode, [1, *dilations], groups), 1)
-        out, per_group, *kernel = self.shape_of_weight(w)
+            # Equal steps on both axes, since the depthwise kernel takes no others; on an axis of one they do nothing.
+            return tf.squeeze(self._conv2d(image, lifted, [*strides] * 2, mode, [*dilations] * 2, groups), 1)
+        out, _, *kernel = self.shape_of_weight(w)
         steps, gaps = [1, *strides, 1], [1, *dilations, 1]
-        if groups > 1 and per_group == 1 and isinstance(out, int):
+        if self._depthwise(w, strides, dilations, groups):
             order: list[int] = [2, 3, 0, 1]
             taps = w.transpose(order) if isinstance(w, np.ndarray) else tf.transpose(w, order)
             shape = [*kernel, groups, out // groups]
@@ -133,6 +143,12 @@ class TfSpatial(TfShapes):
             )
         return tf.nn.conv2d(x, self._kernel(w), steps, mode, dilations=gaps)
 
+    def _depthwise(self, w: Any, strides: Any, dilations: Any, groups: int) -> bool:
+        """Whether the depthwise kernel takes this: without oneDNN TensorFlow's wants equal strides and no dilation."""
+        out, per_group, *_ = self.shape_of_weight(w)
+        plain = self.flavor == "tflite" or (len(set(strides)) == 1 and set(dilations) == {1})
+        return groups > 1 and per_group == 1 and isinstance(out, int) and plain
+
     def _kernel(self, w: Any) -> Any:
         """An ONNX weight in TensorFlow's order (spatial…, in, out)."""
         order = [*range(2, len(w.shape)), 1, 0]
@@ -141,10 +157,11 @@ class TfSpatial(TfShapes):
         return tf.transpose(w, order)
 
     def _conv3d(self, x: Any, w: Any, strides: Any, padding: Any, dilations: Any, groups: int) -> Any:
-        if groups == 1:
+        if groups == 1 and set(dilations) == {1}:
             x, mode = self._padded(x, padding, self.shape_of_weight(w)[2:], strides, dilations)
-            return tf.nn.conv3d(x, self._kernel(w), [1, *strides, 1], mode, dilations=[1, *dilations, 1])
-        # TensorFlow has no grouped 3-D kernel: one 2-D convolution for each tap in depth, depth joined to the batch.
+            return tf.nn.conv3d(x, self._kernel(w), [1, *strides, 1], mode)
+        # TensorFlow's own 3-D kernel has no groups, and dilates only with oneDNN: one 2-D convolution for each tap in
+        # depth, depth joined to the batch.
         x = self.pad_image(x, [(0, 0), *padding, (0, 0)])
         batch, depth, height, width, channels = self.shape(x)
         taps = self.shape_of_weight(w)[2]
@@ -213,10 +230,9 @@ class TfSpatial(TfShapes):
             raise refuse("weights of unknown size", "the kernel's sizes must be known while converting")
         if groups == 1 and all(d == 1 for d in dilations) and not any(isinstance(k, Dim) for k in kernel):
             result = self._native_transpose(x, w, strides, crops)
+            result = result if b is None else tf.nn.bias_add(result, self.widened(b))
         else:
-            result = self._spread_and_convolve(x, w, strides, crops, dilations, groups)
-        if b is not None:
-            result = tf.nn.bias_add(result, self.widened(b))
+            result = self._spread_and_convolve(x, w, b, strides, crops, dilations, groups)
         return tf.cast(result, dtype)
 
     def _native_transpose(self, x: Any, w: Any, strides: Any, crops: Any) -> Any:
@@ -241,7 +257,9 @@ class TfSpatial(TfShapes):
         result = function(x, taps, self.sizes_tensor([batch, *full, channels]), [1, *strides, 1], "VALID")
         return self.pad_image(result, [(0, 0), *((-b, -e) for b, e in crops), (0, 0)])
 
-    def _spread_and_convolve(self, x: Any, w: Any, strides: Any, crops: Any, dilations: Any, groups: int) -> Any:
+    def _spread_and_convolve(
+        self, x: Any, w: Any, b: Any, strides: Any, crops: Any, dilations: Any, groups: int
+    ) -> Any:
         """Put zeros between the pixels, then convolve with the kernel turned round."""
         first, per_group, *kernel = self.shape_of_weight(w)
         n = len(kernel)
@@ -259,7 +277,7 @@ class TfSpatial(TfShapes):
         )
         padding = [((k - 1) * d - b, (k - 1) * d - e) for k, d, (b, e) in zip(kernel, dilations, crops, strict=True)]
         grown = self.pad_image(x, [(0, 0), *padding, (0, 0)])
-        return self.conv(grown, turned, None, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups)
+        return self.conv(grown, turned, b, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups)
 
     def spread(self, x: Any, steps: Sequence[int]) -> Any:
         """Put ``step - 1`` zeros between neighbours along each stored axis."""

@@ -19,12 +19,13 @@ _EXTRAS = {
     "jinja2": "report",
     "matplotlib": "report",
 }
-_DEFAULTS = {
+# Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
+DEFAULTS = {
     # onnxruntime's Linux wheels contact their vendor unless this is set before the import.
     "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
-    # oneDNN reorders sums by the machine at hand; without it a proof holds on the next machine too.
-    "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"},
+    "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2"},
 }
+"""Settings, by package, that must stand in the environment before its import; a user's own override them."""
 
 
 def require(module: str) -> ModuleType:
@@ -43,7 +44,7 @@ def require(module: str) -> ModuleType:
         MissingRuntimeError: If it is not installed or cannot be loaded; the fix is the pip command.
     """
     package = module.partition(".")[0]
-    for name, value in _DEFAULTS.get(package, {}).items():
+    for name, value in DEFAULTS.get(package, {}).items():
         os.environ.setdefault(name, value)
     fix = f"pip install 'xport-ml[{_EXTRAS.get(package, 'cpu')}]'"
     if package == "tensorflow":

@@ -24,18 +24,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from xport.errors import WorkerError, XportError, XportWarning
+from xport.runtimes import DEFAULTS
 
 _HEADER = struct.Struct("<Q")
 
 
 def environment() -> dict[str, str]:
     """The environment of a worker: this one, with the runtimes' telemetry and chatter off by default."""
-    env = dict(os.environ)
-    # onnxruntime's Linux wheels contact their vendor unless this is set before the import.
-    env.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    env.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    env.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    return env
+    defaults = {name: value for settings in DEFAULTS.values() for name, value in settings.items()}
+    return defaults | dict(os.environ)
 
 
 class Worker:

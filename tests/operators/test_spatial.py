@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
+import xport
 from tests.operators.parity import check, node_model
 
 AUTO = ("NOTSET", "NOTSET", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
@@ -63,13 +65,7 @@ def test_conv_at_sizes_unseen_in_conversion(attributes: dict[str, Any]) -> None:
     check(model, [first], [second], rtol=1e-4, atol=1e-5, may_refuse=may_refuse)
 
 
-CONTRADICTION = "TensorFlow's shape of this one differs from the inferred one, and the conversion stops"
-
-
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(s, marks=pytest.mark.xfail(reason=CONTRADICTION, strict=True)) if s == 11 else s for s in range(14)],
-)
+@pytest.mark.parametrize("seed", range(14))
 def test_conv_transpose(seed: int) -> None:
     rng = random.Random(100 + seed)
     n = 1 + seed % 3
@@ -129,3 +125,13 @@ def test_a_network_keeps_its_images_channels_last() -> None:
     transposes = [op for op in function.concrete.graph.get_operations() if op.type == "Transpose"]
     assert len(transposes) == 1
     check(proto, [array(rng, 2, 3, 8, 8)], rtol=1e-4, atol=1e-4)
+
+
+def test_grouped_conv_runs_without_onednn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every TensorFlow has oneDNN, and its own kernels know neither fused groups nor uneven depthwise steps."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    rng = random.Random(0)
+    for name, attributes in {"grouped": {"group": 2}, "depthwise": {"group": 4, "strides": [1, 2]}}.items():
+        x, w, b = array(rng, 2, 4, 6, 6), array(rng, 4, 4 // attributes["group"], 3, 3), array(rng, 4)
+        onnx.save(node_model("Conv", [x, w, b], attributes, opset=13, constants=[1, 2]), tmp_path / f"{name}.onnx")
+        xport.convert(tmp_path / f"{name}.onnx", to="savedmodel", output=tmp_path / name)
