@@ -1,6 +1,6 @@
 """The table of conversion steps: everything xport can do in one step, in one place.
 
-Adding a format is a module ``<source>_to_<target>.py`` with a ``convert`` function, and a line here.
+Adding a pair of formats is a module ``<source>_to_<target>.py`` with a ``convert`` function, and a line here.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ STEPS: tuple[Step, ...] = (
     Step(Format.KERAS, Format.SAVEDMODEL, "keras_to_savedmodel", _TENSORFLOW),
     Step(Format.TFLITE, Format.ONNX, "tflite_to_onnx", ("ai_edge_litert",)),
     Step(Format.ONNX, Format.ONNX, "onnx_to_onnx", (), 1, "a checked copy"),
+    Step(Format.TORCHSCRIPT, Format.TORCHSCRIPT, "copy_as_is", (), 1, "a checked copy"),
+    Step(Format.EXPORTED, Format.EXPORTED, "copy_as_is", (), 1, "a checked copy"),
+    Step(Format.SAVEDMODEL, Format.SAVEDMODEL, "copy_as_is", (), 1, "a checked copy"),
+    Step(Format.TFLITE, Format.TFLITE, "copy_as_is", (), 1, "a checked copy"),
     Step(Format.ONNX, Format.SAVEDMODEL, "onnx_to_savedmodel", _TENSORFLOW),
     Step(Format.ONNX, Format.TFLITE, "onnx_to_tflite", _TENSORFLOW),
     Step(Format.ONNX, Format.TORCHSCRIPT, "onnx_to_torchscript", ("torch",)),

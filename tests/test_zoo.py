@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,19 @@ REFUSED: dict[tuple[str, str], str] = {}
 def expected_failures(model: str, *targets: str) -> list[pytest.MarkDecorator]:
     reasons = [REFUSED[model, target] for target in targets if (model, target) in REFUSED]
     return [pytest.mark.xfail(reason=reason, strict=True, raises=xport.XportError) for reason in reasons]
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Files to start from, made once; `test_zoo_model_converts_to` proves them."""
+
+    @functools.cache
+    def made(model: str, source: str) -> Path:
+        path = tmp_path_factory.mktemp(model) / NAMES[source]
+        xport.convert(f"zoo:{model}@small", to=source, output=path, verify=False)
+        return path
+
+    return made
 
 
 def check_at_another_size(path: Path, model: str) -> None:
@@ -53,10 +68,10 @@ def test_zoo_model_converts_to(model: str, target: str, tmp_path: Path) -> None:
     ("model", "source", "target"),
     [pytest.param(m, s, t, marks=expected_failures(m, s, t)) for m in models.names() for s in SOURCES for t in TARGETS],
 )
-def test_zoo_model_converts_from(model: str, source: str, target: str, tmp_path: Path) -> None:
-    first = tmp_path / "source" / NAMES[source]
-    first.parent.mkdir()
-    xport.convert(f"zoo:{model}@small", to=source, output=first)
+def test_zoo_model_converts_from(
+    model: str, source: str, target: str, tmp_path: Path, sources: Callable[[str, str], Path]
+) -> None:
+    first = sources(model, source)
     output = tmp_path / NAMES.get(target, "model")
     artifact = xport.convert(first, to=target, output=output)
     assert artifact.proof is not None

@@ -39,7 +39,7 @@ def test_via_forces_a_format_or_a_step():
     ("source", "target", "via", "words"),
     [
         ("onnx", "keras", [], "No route leads from onnx to keras"),
-        ("exported", "exported", [], "already"),
+        ("keras", "keras", [], "already"),
         ("pytorch", "onnx", ["tflite"], "via tflite"),
         ("pytorch", "onnx", ["nonsense"], "Unknown format"),
     ],
