@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Worker:
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         # -P: a file in the working directory must never shadow a package.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "xport.worker"],
+            [sys.executable, "-P", "-m", "xport.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -208,9 +209,21 @@ def _answer(request: tuple[str, tuple[Any, ...], dict[str, Any]]) -> tuple[bool,
         return False, f"{type(error).__name__}: {error}"
 
 
-def serve() -> None:
-    """Answer requests from stdin until it closes; the body of the child process."""
+def _end_with_parent(parent: int) -> None:
+    """Leave as soon as the parent is gone: whoever kills it must not leave minutes of work behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def serve(parent: int) -> None:
+    """Answer requests from stdin until it closes; the body of the child process.
+
+    Args:
+        parent: The process that asks.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a framework prints must not reach the pipe
@@ -230,4 +243,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]))
