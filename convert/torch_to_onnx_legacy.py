@@ -15,6 +15,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from torch import nn
+from torch.onnx import symbolic_helper
 
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.source import Source
@@ -50,7 +51,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     # In a folder of its own: above 2 GB this exporter writes a file for every weight.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".legacy-") as folder:
         path = Path(folder) / "model.onnx"
-        with conversion("torch.onnx (dynamo=False)"), _without_log():
+        with conversion("torch.onnx (dynamo=False)"), _without_log(), _stable_sorts():
             _export(view, tensors, path, signature, opset)
         model = ir.load(path)
         align_interface(model, signature)
@@ -66,6 +67,30 @@ def _without_log() -> Iterator[None]:
         yield
     finally:
         torch._C._jit_onnx_log = original
+
+
+@contextlib.contextmanager
+def _stable_sorts() -> Iterator[None]:
+    """Teach the exporter stable sorts, which it mistakes for sorts into a given tensor.
+
+    ONNX's TopK puts the lower of two equal values' indices first, which is what stable means.
+    """
+
+    constant: Any = symbolic_helper._get_const
+
+    def sort(graph: Any, x: Any, *arguments: Any) -> Any:
+        dim, descending = (constant(v, "i", "dim") for v in arguments[-2:])
+        return symbolic_helper._sort_helper(graph, x, dim, descending=bool(descending))
+
+    symbolics = {"aten::sort": sort, "aten::argsort": lambda *arguments: sort(*arguments)[1]}
+    onnx: Any = torch.onnx  # its type hints leave these two out
+    for name, symbolic in symbolics.items():
+        onnx.register_custom_op_symbolic(name, symbolic, 11)
+    try:
+        yield
+    finally:
+        for name in symbolics:
+            onnx.unregister_custom_op_symbolic(name, 11)
 
 
 def _export(view: nn.Module, tensors: list[torch.Tensor], path: Path, signature: Signature, opset: int) -> None:

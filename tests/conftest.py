@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-PARTS = 40
+PARTS = 10
 """How many days it takes until every slow test has run."""
 
 

@@ -61,6 +61,7 @@ class TorchCore(Target):
         self.weights: dict[int, Any] = {}
         """The registered parameter or buffer by the identity of its array."""
         self.device = torch.device("cpu")
+        self._computes_now = False
         self._traced_sizes = WeakTensorKeyDictionary()
         """While `torch.jit.trace` records, every size is a tensor; here are the numbers that are known all the same."""
 
@@ -121,11 +122,16 @@ class TorchCore(Target):
     def eager(self) -> Iterator[None]:
         # Known values are computed for real even while torch.export traces with fake tensors, weights among them.
         weights, self.weights = self.weights, {}
+        outer, self._computes_now = self._computes_now, True
         try:
             with _disable_current_modes(), torch.no_grad():
                 yield
         finally:
-            self.weights = weights
+            self.weights, self._computes_now = weights, outer
+
+    def graph_key(self) -> Any:
+        # A loop's body is handed even its known values as operands, which are fake while torch.export traces.
+        return self._computes_now
 
 
 def to_torch(array: np.ndarray) -> Any:

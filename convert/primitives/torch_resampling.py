@@ -35,7 +35,7 @@ class TorchResampling(TorchNormalization):
 
     def indices(self, x: Any) -> Any:
         """Numbers in the type of indices."""
-        return torch.as_tensor(x, device=self.device).to(torch.int64)
+        return (x if torch.is_tensor(x) else torch.as_tensor(x, device=self.device)).to(torch.int64)
 
     def take(self, x: Any, indices: Any, axis: int) -> Any:
         """Slices along a stored axis; indices are not negative."""

@@ -43,6 +43,8 @@ class TorchSpatial(TorchShapes):
 
     def same_size(self, a: Any, b: Any) -> bool:
         """Whether two sizes are provably equal; asking does not bind an exported program to the answer."""
+        if torch.is_tensor(a) or torch.is_tensor(b):  # torch.jit.trace gives sizes as tensors, and records the question
+            return a is b
         return bool(statically_known_true(a == b))
 
     def widened(self, x: Any) -> Any:
