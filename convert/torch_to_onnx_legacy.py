@@ -75,7 +75,6 @@ def _stable_sorts() -> Iterator[None]:
 
     ONNX's TopK puts the lower of two equal values' indices first, which is what stable means.
     """
-
     constant: Any = symbolic_helper._get_const
 
     def sort(graph: Any, x: Any, *arguments: Any) -> Any:
