@@ -109,7 +109,9 @@ def _signature(model: Any, source: Source) -> Signature:
             "Call model.build(input_shape) before saving, or begin it with keras.Input(shape).",
         )
     inputs = _specs(_structure(model, "inputs"), [t.name for t in model.inputs])
-    outputs = _specs(_structure(model, "outputs"), list(model.output_names))
+    # A Sequential tells no output names; its last layer gives the output.
+    names = list(getattr(model, "output_names", None) or [model.layers[-1].name])
+    outputs = _specs(_structure(model, "outputs"), names)
     return with_batch(Signature(inputs, outputs))
 
 

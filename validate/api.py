@@ -30,11 +30,13 @@ def validate(
     runs: int | None = None,
     threads: int | None = None,
     tolerance: Tolerance | tuple[float, float] | None = None,
+    sqnr: float | None = None,
     names: Mapping[str, str] | None = None,
     arch: str | None = None,
     trust_pickle: bool = False,
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
+    compiled: bool = False,
     baseline: str | Path | Mapping[str, Any] | None = None,
     save_tensors: str | Path | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
@@ -59,11 +61,13 @@ def validate(
         runs: Counted calls a cell for the latency; 0 for none; by default 100, fewer for slow models.
         threads: How many threads every runtime may use; by default all processors.
         tolerance: Own limits, ``(rtol, atol)``, instead of the rounding floor.
+        sqnr: What candidates of lower precision must keep of the reference, in decibels, instead of the table's.
         names: An artifact's own names by the reference's, where they differ.
         arch: ``package.module:factory`` for state dicts.
         trust_pickle: Allow code in the files to run.
         example_inputs: Example arrays or tensors for a live module, by name or in order.
         output_names: Names for the outputs of artifacts of the PyTorch family.
+        compiled: Compare every PyTorch module and ``.pt2`` once more as ``torch.compile`` makes it.
         baseline: An earlier run's JSON, to compare with.
         save_tensors: A folder for all inputs and outputs.
         timeout: Seconds that one request to a cell's process may take; None for no limit.
@@ -90,6 +94,7 @@ def validate(
         inputs=specs,
         example_inputs=example_inputs,
         output_names=output_names,
+        compiled=compiled,
     )
     earlier = read_baseline(baseline) if baseline is not None else None
     plan = Plan(
@@ -101,6 +106,7 @@ def validate(
         runs=_count("runs", runs, least=0),
         threads=_count("threads", threads, least=1),
         tolerance=Tolerance(*tolerance) if isinstance(tolerance, tuple) else tolerance,
+        least_db=sqnr,
         names=dict(names or {}),
         save_tensors=Path(save_tensors) if save_tensors is not None else None,
         timeout=timeout,

@@ -49,6 +49,7 @@ class ArtifactInfo:
         size: Its bytes, with everything that belongs to it; None for a model that is in no file.
         sha256: Hash of its bytes; empty for a model that is in no file.
         signature: Its inputs and outputs; None if it could not be opened.
+        precision: Of the coarsest numbers that it stores or computes with: ``float32``, ``float16``, ``int8``, …
         names: Its own name for each of the reference's tensors that it names otherwise.
         notes: What a reader should know about it.
     """
@@ -59,6 +60,7 @@ class ArtifactInfo:
     size: int | None
     sha256: str
     signature: Signature | None = None
+    precision: str = "float32"
     names: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -322,3 +324,17 @@ class ValidationReport:
         from xport.validate.reports.page import write_page
 
         write_page(self, path)
+
+    def write_tensorboard(self, folder: str | Any) -> None:
+        """Write the figures as event files for TensorBoard.
+
+        Args:
+            folder: The folder that ``tensorboard --logdir`` gets.
+
+        Raises:
+            MissingRuntimeError: If the packages of the ``report`` extra are missing.
+            DestinationError: If nothing can be written there.
+        """
+        from xport.validate.reports.tensorboard import write_events
+
+        write_events(self, folder)

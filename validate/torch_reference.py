@@ -37,6 +37,8 @@ class Widen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run one operator on widened tensors and dtypes."""
         if func is torch.ops.aten._assert_tensor_metadata.default:
             return None  # exported programs assert the dtypes that they were traced with
+        if func is torch.ops.aten.view.dtype and not args[0].is_floating_point():
+            return func(*args)  # bits that stand for a narrow float; they are widened when they are computed with
         if any(argument.alias_info and argument.alias_info.is_write for argument in func._schema.arguments):
             # What is written to must stay the same tensor.
             return func(*tree_map(_wide_dtype, args), **tree_map(_wide_dtype, kwargs or {}))
@@ -57,12 +59,12 @@ def _wide(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def double_precision() -> Iterator[None]:
-    """Everything PyTorch computes in this block is computed in double precision."""
+def double_precision(mode: Widen | None = None) -> Iterator[None]:
+    """Everything PyTorch computes in this block is computed in double precision, as a mode says."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with Widen():  # type: ignore[no-untyped-call]
+        with mode or Widen():  # type: ignore[no-untyped-call]
             yield
     finally:
         torch.set_default_dtype(before)
@@ -84,30 +86,33 @@ def wide_module(source: Source, signature: Signature) -> nn.Module:
     if source.format is Format.ONNX and source.path is not None:
         from xport.convert.onnx_to_module import to_module
 
-        return _ByName(to_module(source.path).double(), signature)
+        return ByName(to_module(source.path).double(), signature)
     module = load_module(source)
     if source.live:
         module = copy.deepcopy(module)
     return module.double()
 
 
-def run_wide(module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_wide(
+    module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray], mode: Widen | None = None
+) -> dict[str, np.ndarray]:
     """Run what `wide_module` returned.
 
     Args:
         module: The module.
         signature: The source's signature.
         inputs: Arrays by name in the signature's dtypes; floating point ones are widened.
+        mode: Double precision of another kind, for one run.
 
     Returns:
         Arrays by output name, floating point ones in float64.
     """
     wide = {spec.name: _wide_array(inputs[spec.name]) for spec in signature.inputs}
-    with double_precision():
+    with double_precision(mode):
         return call_module(module, signature, wide)
 
 
-class _ByName(nn.Module):
+class ByName(nn.Module):
     """Calls a module that takes its inputs by position with inputs by name."""
 
     def __init__(self, module: nn.Module, signature: Signature) -> None:

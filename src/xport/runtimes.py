@@ -18,6 +18,7 @@ _EXTRAS = {
     "ai_edge_litert": "cpu",
     "jinja2": "report",
     "matplotlib": "report",
+    "tensorboardX": "report",
 }
 # Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
 DEFAULTS = {

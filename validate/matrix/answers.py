@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from xport.convert.expectation import trust
+from xport.convert.source import Source
+from xport.convert.workers import Workers
 from xport.errors import InputsError, MissingRuntimeError, UsageError, WorkerError, XportError
 from xport.signature import Signature
 from xport.validate.bounds import random_output
+from xport.validate.forms import torch_form
 from xport.validate.matrix.lane import Failure, Lane, failure
 from xport.validate.matrix.sets import InputSet
 from xport.validate.matrix.subjects import Subject
 from xport.validate.reference import reference64
-from xport.worker import Worker
+from xport.validate.runners import open_runner
 
 Tensors = dict[str, np.ndarray]
 
@@ -47,7 +53,13 @@ class Answers:
 
 
 def answer(
-    lane: Lane, signature: Signature, choices: Sequence[Sequence[InputSet]], *, yours: bool, tell: Callable[[str], None]
+    lane: Lane,
+    signature: Signature,
+    choices: Sequence[Sequence[InputSet]],
+    workers: Workers,
+    *,
+    yours: bool,
+    tell: Callable[[str], None],
 ) -> Answers:
     """Run the reference.
 
@@ -55,6 +67,7 @@ def answer(
         lane: The reference on the CPU.
         signature: Its inputs and outputs, as narrowed by the user.
         choices: Lists of sets in order of preference; the first that the reference runs on is taken.
+        workers: The processes to compute in, beside the lane's.
         yours: Whether the sets are the user's own.
         tell: Told in a few words what begins.
 
@@ -74,7 +87,7 @@ def answer(
             "Turn off what draws random numbers (dropout, sampling) before saving it; model.eval() does for dropout.",
         )
     tell(f"running the reference {lane.subject.name} in float64")
-    wide, why = _run_wide(lane.subject, signature, sets)
+    wide, why = _run_wide(lane.subject, signature, sets, outputs, workers)
     return Answers(signature, tuple(sets), tuple(outputs), tuple(wide), why, failed, skipped)
 
 
@@ -129,17 +142,39 @@ def _died(error: XportError) -> bool:
     return isinstance(error, WorkerError) and bool(error.how)
 
 
-def _run_wide(subject: Subject, signature: Signature, sets: Sequence[InputSet]) -> tuple[list[Tensors], str]:
+def _run_wide(
+    subject: Subject, signature: Signature, sets: Sequence[InputSet], outputs: Sequence[Tensors], workers: Workers
+) -> tuple[list[Tensors], str]:
     """The float64 outputs of every set; none and the reason if they cannot be had."""
-    worker = None if subject.source.live else Worker()
+    source = subject.source
     try:
-        runner = reference64(subject.source, signature, worker=worker)
-        if runner is None:
-            return [], f"nothing here runs {subject.source.format.value} in float64"
-        return [runner.run(each.case.inputs) for each in sets], ""
+        with tempfile.TemporaryDirectory(prefix="xport-") as folder:
+            form = torch_form(source, signature, Path(folder), workers)
+            runner = reference64(form, signature, worker=None if source.live else workers.get("torch"))
+            if runner is None:
+                return [], f"nothing here runs {source.format.value} in float64"
+            wide = [runner.run(each.case.inputs) for each in sets]
+            runner.close()
+            why = "" if form is source else _distrust(form, workers, sets, outputs, wide)
+            return ([], why) if why else (wide, "")
     except Exception as error:  # a live module's code may raise anything; the dtype table judges instead
+        workers.replace("torch")  # it may hold the model still
         reason = error.message if isinstance(error, XportError) else f"{type(error).__name__}: {error}"
         return [], f"the reference does not run in float64: {next(iter(reason.splitlines()), '')[:200]}"
-    finally:
-        if worker is not None:
-            worker.kill()
+
+
+def _distrust(
+    form: Source, workers: Workers, sets: Sequence[InputSet], outputs: Sequence[Tensors], wide: Sequence[Tensors]
+) -> str:
+    """Why the ONNX form of a reference may not be the same model; empty if it is.
+
+    The form in float64 has what reading it into ONNX did to the model. So it is trusted only if the reference is as
+    close to it as another runtime is: ONNX Runtime, which rounds the same form.
+    """
+    ordinary = [i for i, each in enumerate(sets) if not each.is_edge]
+    with open_runner(form, worker=workers.get("onnxruntime")) as runner:
+        rounded = [runner.run(sets[i].case.inputs) for i in ordinary]
+    for output, why in trust([outputs[i] for i in ordinary], rounded, [wide[i] for i in ordinary]).items():
+        if why:
+            return f"{output}: {why}"
+    return ""

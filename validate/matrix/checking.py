@@ -12,11 +12,15 @@ from xport.validate.bounds import random_output
 from xport.validate.matrix.answers import Answers
 from xport.validate.matrix.lane import Lane, failure
 from xport.validate.matrix.matching import Matching
+from xport.validate.matrix.meanings import Meaning
+from xport.validate.matrix.subjects import Subject
 from xport.validate.parity import judge
 from xport.validate.results import Cell, EdgeResult, Status
 from xport.validate.verdicts import OutputVerdict, Tolerance
 
 Tensors = dict[str, np.ndarray]
+Judge = Callable[[Sequence[int], dict[int, Tensors]], list[OutputVerdict]]
+"""Judges the outputs of some sets, by their positions."""
 Save = Callable[[Lane, int, Tensors], None]
 """Told the lane, the position of the set, and the outputs, for ``--save-tensors``."""
 
@@ -28,11 +32,15 @@ class Check:
     Attributes:
         answers: The reference's.
         tolerance: The user's own limits.
+        least_db: The user's own limit of the intended loss.
+        meaning: What an artifact of lower precision means.
         save: What to do with outputs.
     """
 
     answers: Answers
     tolerance: Tolerance | None = None
+    least_db: float | None = None
+    meaning: Callable[[Subject], Meaning | None] = field(default=lambda subject: None)
     save: Save = field(default=lambda lane, position, outputs: None)
 
     def cell(self, lane: Lane, batch: int | None, matching: Matching, *, is_reference: bool = False) -> Cell:
@@ -78,11 +86,14 @@ class Check:
         if found.device != lane.device:
             reason = f"asked to run on {lane.device}, it ran on {found.device} ({found.evidence})"
             return self._cell(lane, batch, Status.WRONG_DEVICE, reason, placement=found.evidence)
-        verdicts = self._judge(ordinary, outputs)
+        decide = self._judge_for(lane.subject)
+        verdicts = decide(ordinary, outputs)
         results = []
         for i in edges:
             edge_outputs = {i: self._run(lane, i, matching)}
-            results.append(EdgeResult(answers.sets[i].case.name, self._judge_edge(i, ordinary, outputs, edge_outputs)))
+            results.append(
+                EdgeResult(answers.sets[i].case.name, _judge_edge(decide, i, ordinary, outputs, edge_outputs))
+            )
         status, reason = _conclude(verdicts, results)
         if status is Status.FAILED:
             again = random_output(outputs[ordinary[0]], self._run(lane, ordinary[0], matching))
@@ -95,6 +106,18 @@ class Check:
         self.save(lane, position, outputs)
         return outputs
 
+    def _judge_for(self, subject: Subject) -> Judge:
+        """How an artifact is judged: by the floor, or, of lower precision, by what it is meant to lose and what not."""
+        meaning = self.meaning(subject)
+
+        def verdicts(positions: Sequence[int], outputs: dict[int, Tensors]) -> list[OutputVerdict]:
+            found = self._judge(positions, outputs)
+            if meaning is None:
+                return found
+            return meaning.judge(found, self.answers, positions, outputs, self.least_db)
+
+        return verdicts
+
     def _judge(self, positions: Sequence[int], outputs: dict[int, Tensors]) -> list[OutputVerdict]:
         answers = self.answers
         return judge(
@@ -105,18 +128,6 @@ class Check:
             names=[answers.sets[i].case.name for i in positions],
             no_reference=answers.no_wide,
         )
-
-    def _judge_edge(
-        self, position: int, ordinary: Sequence[int], outputs: dict[int, Tensors], edge: dict[int, Tensors]
-    ) -> tuple[OutputVerdict, ...]:
-        """An edge set together with the ordinary ones, whose floor bounds its own from below.
-
-        Alone it would be judged by luck: an input of zeros hardly rounds, and a row repeated eight times rounds
-        eight times alike. What the ordinary sets themselves do wrong is told elsewhere.
-        """
-        alone = {v.output: v for v in self._judge([position], edge)}
-        together = {v.output: v for v in self._judge([*ordinary, position], {**outputs, **edge})}
-        return tuple(alone[o] if alone[o].passed or o not in together else together[o] for o in alone)
 
     def _cell(
         self,
@@ -141,6 +152,19 @@ class Check:
             placement=placement,
             **facts,
         )
+
+
+def _judge_edge(
+    judge: Judge, position: int, ordinary: Sequence[int], outputs: dict[int, Tensors], edge: dict[int, Tensors]
+) -> tuple[OutputVerdict, ...]:
+    """An edge set together with the ordinary ones, whose floor bounds its own from below.
+
+    Alone it would be judged by luck: an input of zeros hardly rounds, and a row repeated eight times rounds
+    eight times alike. What the ordinary sets themselves do wrong is told elsewhere.
+    """
+    alone = {v.output: v for v in judge([position], edge)}
+    together = {v.output: v for v in judge([*ordinary, position], {**outputs, **edge})}
+    return tuple(alone[o] if alone[o].passed or o not in together else together[o] for o in alone)
 
 
 def _conclude(verdicts: Sequence[OutputVerdict], edges: Sequence[EdgeResult]) -> tuple[Status, str]:

@@ -16,6 +16,7 @@ from xport.errors import DeviceError, MissingRuntimeError, WorkerError, XportErr
 from xport.signature import Signature
 from xport.validate.matrix.remote import Opened, WarmUp
 from xport.validate.matrix.subjects import Subject
+from xport.validate.precision import Precision
 from xport.validate.results import Status
 from xport.validate.runners.base import Placement
 from xport.worker import Worker
@@ -141,7 +142,8 @@ class Lane:
             return self._opened
         try:
             self._process = Here() if self.subject.source.live else new_process(verbose=self._verbose)
-            opened: Opened = self._call("open_model", self.subject.source, device=self.device, threads=self._threads)
+            how = {"device": self.device, "threads": self._threads, "compiled": self.subject.compiled}
+            opened: Opened = self._call("open_model", self.subject.source, **how)
         except XportError as error:
             self._refused = error
             self.close()
@@ -172,6 +174,11 @@ class Lane:
     def placement(self, inputs: Mapping[str, np.ndarray]) -> Placement:
         """Where the model runs, as its runtime tells."""
         found: Placement = self._call("placement", self.open().number, dict(inputs))
+        return found
+
+    def precision(self) -> Precision:
+        """The precision of a model of the PyTorch family."""
+        found: Precision = self._call("precision", self.open().number)
         return found
 
     def warm_up(self, inputs: Mapping[str, np.ndarray], *, seconds: float, calls: int) -> WarmUp:

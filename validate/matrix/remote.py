@@ -12,16 +12,21 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xport.convert.source import Source
-from xport.errors import XportWarning
+from xport.errors import UsageError, XportWarning
 from xport.formats import Format
 from xport.runtimes import require
 from xport.signature import Signature
+from xport.validate.precision import Precision
 from xport.validate.runners import host
 from xport.validate.runners.base import BaseRunner, Placement
+
+if TYPE_CHECKING:
+    from xport.validate.runners.torch_base import TorchRunner
 
 _MODULES = {
     Format.PYTORCH: "torch",
@@ -29,6 +34,7 @@ _MODULES = {
     Format.TORCHSCRIPT: "torch",
     Format.ONNX: "onnxruntime",
     Format.SAVEDMODEL: "tensorflow",
+    Format.KERAS: "tensorflow",
     Format.TFLITE: "ai_edge_litert.interpreter",
 }
 _STEADY_WITHIN = 0.05
@@ -66,8 +72,8 @@ class WarmUp:
     steady: bool
 
 
-def open_model(source: Source, *, device: str, threads: int | None) -> Opened:
-    """Import a runtime and open a model with it."""
+def open_model(source: Source, *, device: str, threads: int | None, compiled: bool = False) -> Opened:
+    """Import a runtime and open a model with it; the PyTorch family may be compiled, which the first call does."""
     begin = time.perf_counter()
     require(_MODULES[source.format])
     imported = time.perf_counter()
@@ -76,6 +82,8 @@ def open_model(source: Source, *, device: str, threads: int | None) -> Opened:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", XportWarning)
         number, signature, messages = host.open_here(source, device=device, threads=threads)
+        if compiled:
+            _torch_runner(number).compile()
     loaded = time.perf_counter()
     messages += [str(w.message) for w in caught if issubclass(w.category, XportWarning)]
     return Opened(number, signature, messages, imported - begin, loaded - begin_load, idle)
@@ -101,6 +109,20 @@ def placement(number: int, inputs: dict[str, np.ndarray]) -> Placement:
     if not isinstance(runner, BaseRunner):
         return Placement("unknown", "the runner does not tell")
     return runner.placement(inputs)
+
+
+def precision(number: int) -> Precision:
+    """The precision of a model of the PyTorch family, which no file tells without being loaded."""
+    return _torch_runner(number).precision()
+
+
+def _torch_runner(number: int) -> TorchRunner:
+    from xport.validate.runners.torch_base import TorchRunner
+
+    runner = host.get_here(number)
+    if not isinstance(runner, TorchRunner):
+        raise UsageError(f"{type(runner).__name__} runs no PyTorch module.")
+    return runner
 
 
 def warm_up(number: int, inputs: dict[str, np.ndarray], *, seconds: float, calls: int) -> WarmUp:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xport.convert.provenance import now
+from xport.convert.workers import Workers
 from xport.errors import UsageError, XportError
 from xport.signature import Signature, TensorSpec
 from xport.validate.bounds import find_bounds
@@ -17,11 +18,13 @@ from xport.validate.matrix.answers import Answers, answer
 from xport.validate.matrix.checking import Check
 from xport.validate.matrix.lane import Failure, Lane
 from xport.validate.matrix.matching import Matching, match
+from xport.validate.matrix.meanings import Meanings, find_precision
 from xport.validate.matrix.saving import TensorFolder
 from xport.validate.matrix.sets import InputSet, batch_sizes, digest, ladders, user_sets
 from xport.validate.matrix.subjects import Subject
 from xport.validate.matrix.timing import Timed, time_side_by_side
 from xport.validate.meaning import Bounds
+from xport.validate.precision import Precision
 from xport.validate.results import ArtifactInfo, Cell, SetInfo, Speed, Status, ValidationReport
 from xport.validate.runners import RUNNERS
 from xport.validate.verdicts import Tolerance
@@ -40,6 +43,7 @@ class Plan:
     runs: int | None = None
     threads: int | None = None
     tolerance: Tolerance | None = None
+    least_db: float | None = None
     names: dict[str, str] = field(default_factory=dict)
     save_tensors: Path | None = None
     timeout: float | None = None
@@ -82,6 +86,7 @@ class _Matrix:
         self.home = self.lanes.setdefault((subjects[0].name, "cpu"), self._lane(subjects[0], "cpu"))
         self.signatures: dict[str, Signature] = {}
         self.matchings: dict[str, Matching] = {}
+        self.precisions: dict[str, Precision] = {}
         self.notes: list[str] = []
 
     def _lane(self, subject: Subject, device: str) -> Lane:
@@ -100,11 +105,13 @@ class _Matrix:
         signature = _narrowed(self.home.signature, self.plan.specs)
         self._match(signature)
         choices = self._choices(signature)
-        answers = answer(self.home, signature, choices, yours=self.plan.input_data is not None, tell=self.plan.tell)
+        with Workers(verbose=self.plan.verbose) as workers:  # gone before anything is timed
+            yours = self.plan.input_data is not None
+            answers = answer(self.home, signature, choices, workers, yours=yours, tell=self.plan.tell)
+            cells = self._check(answers, workers)
         if not answers.wide:
             self.notes.append(f"The dtype table judges where outputs are not equal: {answers.no_wide}.")
         self.notes += [f"The reference does not run on the edge set {k}: {v}" for k, v in answers.skipped.items()]
-        cells = self._check(answers)
         cells, speeds = self._time(cells, answers)
         if busy > self._idle() and speeds:
             self.notes.append(
@@ -145,16 +152,25 @@ class _Matrix:
             if found is not None:
                 names = {} if subject is reference else self.plan.names
                 self.signatures[subject.name] = found
+                self.precisions[subject.name] = find_precision(subject, self._lane_of(subject))
                 self.matchings[subject.name] = match(reference, signature, subject, found, names)
 
     def _open(self, subject: Subject) -> Signature | None:
         """The signature of an artifact; None if it is opened nowhere."""
         self.plan.tell(f"opening {subject.name}")
+        lane = self._lane_of(subject)
+        return None if lane is None else lane.signature
+
+    def _lane_of(self, subject: Subject) -> Lane | None:
+        """A lane in which an artifact opens; None if there is none."""
+        if subject is self.subjects[0]:
+            return self.home
         for device in self.plan.devices:
             lane = self.lanes.get((subject.name, device))
             try:
                 if lane is not None and not self._no_device(subject, device):
-                    return lane.signature
+                    lane.open()
+                    return lane
             except XportError:
                 continue  # its cells tell
         return None
@@ -184,17 +200,20 @@ class _Matrix:
         with Worker(verbose=self.plan.verbose) as worker:
             return worker.call(function, *arguments, timeout=self.plan.timeout)
 
-    def _check(self, answers: Answers) -> list[Cell]:
-        check = Check(answers, self.plan.tolerance)
-        if self.plan.save_tensors is not None:
-            folder = TensorFolder(self.plan.save_tensors)
+    def _check(self, answers: Answers, workers: Workers) -> list[Cell]:
+        plan, reference = self.plan, self.subjects[0].name
+        by_name = (self.precisions, self.signatures, self.matchings)
+        meanings = Meanings(answers, *by_name, workers, plan.timeout, plan.tell)
+        check = Check(answers, plan.tolerance, plan.least_db, lambda subject: meanings.of(subject, reference))
+        if plan.save_tensors is not None:
+            folder = TensorFolder(plan.save_tensors)
             folder.save_answers(answers)
             check.save = folder.save_outputs
         batches = list(dict.fromkeys([*(each.batch for each in answers.sets), *answers.failed]))
         cells = []
         for subject in self.subjects:
-            for device in self.plan.devices:
-                self.plan.tell(f"checking {subject.name} on {device}")
+            for device in plan.devices:
+                plan.tell(f"checking {subject.name} on {device}")
                 cells += [self._cell(check, subject, device, batch) for batch in batches]
         return cells
 
@@ -260,6 +279,7 @@ class _Matrix:
             size=subject.size,
             sha256=subject.sha256,
             signature=self.signatures.get(subject.name),
+            precision=self.precisions.get(subject.name, Precision()).name,
             names=matching.renamed,
             notes=matching.notes,
         )

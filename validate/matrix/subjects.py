@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from xport.errors import UsageError
 from xport.formats import Content, Format, detect
 from xport.signature import TensorSpec
 
+_COMPILABLE = (Format.PYTORCH, Format.EXPORTED)
 _NEEDS_ARCH = (Content.TORCH_PICKLE, Content.SAFETENSORS)
 
 
@@ -27,12 +28,14 @@ class Subject:
         source: Where it is.
         size: Its bytes; None for a model that is in no file.
         sha256: Hash of its bytes; empty for a model that is in no file.
+        compiled: Whether it runs through ``torch.compile``.
     """
 
     name: str
     source: Source
     size: int | None
     sha256: str
+    compiled: bool = False
 
 
 def open_subjects(
@@ -43,6 +46,7 @@ def open_subjects(
     inputs: Iterable[TensorSpec | str] = (),
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
+    compiled: bool = False,
 ) -> list[Subject]:
     """Open everything that is compared.
 
@@ -53,6 +57,7 @@ def open_subjects(
         inputs: Input specs for those that do not record theirs.
         example_inputs: Arrays or tensors instead of ``inputs``.
         output_names: Names of the outputs for those that do not record theirs.
+        compiled: Compare every PyTorch module and ``.pt2`` once more as ``torch.compile`` makes it.
 
     Returns:
         The subjects, with names that are all different.
@@ -60,7 +65,7 @@ def open_subjects(
     Raises:
         UsageError: If there are fewer than two, or one is missing, broken or not a model.
     """
-    if len(given) < 2:
+    if len(given) < 2 - compiled:
         raise UsageError(
             "One artifact alone has nothing to be compared with.",
             "Name the reference and at least one other: xport validate model.pt model.onnx",
@@ -76,7 +81,23 @@ def open_subjects(
             known["output_names"] = names
         sources.append(open_source(one, arch=arch if _takes_arch(one) else None, **known))
     labels = _labels(sources)
-    return [Subject(label, s, _size(s), _sha256(s)) for label, s in zip(labels, sources, strict=True)]
+    found = [Subject(label, s, _size(s), _sha256(s)) for label, s in zip(labels, sources, strict=True)]
+    return [*found, *_compiled(found)] if compiled else found
+
+
+def _compiled(subjects: Sequence[Subject]) -> list[Subject]:
+    """The artifacts that PyTorch can compile, once more."""
+    found = [
+        replace(subject, name=f"{subject.name} (torch.compile)", compiled=True)
+        for subject in subjects
+        if subject.source.format in _COMPILABLE
+    ]
+    if not found:
+        raise UsageError(
+            "--compile: nothing here can be compiled; torch.compile takes PyTorch modules and .pt2 files.",
+            "Leave it out, or name one of them.",
+        )
+    return found
 
 
 def _takes_arch(given: Any) -> bool:

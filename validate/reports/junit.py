@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xport.errors import DestinationError
 from xport.validate.results import Cell, Status, ValidationReport
+from xport.validate.verdicts import Loss
 
 _WRONG = (Status.FAILED, Status.INTERFACE, Status.WRONG_DEVICE)
 
@@ -65,7 +66,9 @@ def _cell(suite: ET.Element, cell: Cell) -> None:
         _case(suite, place, "runs", "" if cell.status.fine and kind != "skipped" else kind, cell.reason, cell)
         return
     for verdict in cell.outputs:
-        _case(suite, place, verdict.output, "" if verdict.passed else "failure", verdict.reason, cell)
+        case = _case(suite, place, verdict.output, "" if verdict.passed else "failure", verdict.reason, cell)
+        if verdict.loss is not None:
+            _properties(case, verdict.loss)
     for edge in cell.edges:
         for verdict in edge.verdicts:
             name = f"{verdict.output} with {edge.set}"
@@ -77,7 +80,7 @@ def _cell(suite: ET.Element, cell: Cell) -> None:
 
 def _case(
     suite: ET.Element, place: str, name: str, kind: str = "", message: str = "", cell: Cell | None = None
-) -> None:
+) -> ET.Element:
     seconds = cell.latency.p50 if cell is not None and cell.latency is not None else 0.0
     case = ET.SubElement(suite, "testcase", classname=_legal(place), name=_legal(name), time=f"{seconds:.6f}")
     if kind:
@@ -87,6 +90,16 @@ def _case(
             element.set("type", status)
     elif message:
         ET.SubElement(case, "system-out").text = _legal(message)
+    return case
+
+
+def _properties(case: ET.Element, loss: Loss) -> None:
+    """What a candidate of lower precision loses, as numbers."""
+    properties = ET.Element("properties")
+    case.insert(0, properties)
+    for name, value in loss.to_json().items():
+        if isinstance(value, int | float | str) and name != "reason":
+            ET.SubElement(properties, "property", name=name, value=_legal(str(value)))
 
 
 def _legal(text: str) -> str:

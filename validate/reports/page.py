@@ -63,6 +63,7 @@ def render_page(report: ValidationReport) -> str:
         latency_charts=[svg for _, svg in latencies if svg],
         throughput_chart=charts.throughput_chart(report),
         timed=[cell for cell in report.cells if cell.latency is not None],
+        losses=[(c, v) for c in report.cells for v in c.outputs if v.loss is not None],
         judged=[cell for cell in report.cells if cell.outputs],
     )
 

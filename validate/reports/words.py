@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xport.validate.results import Cell, Status, ValidationReport
+from xport.validate.verdicts import Loss
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -18,7 +20,7 @@ def verdict(report: ValidationReport) -> str:
     Returns:
         Whether the artifacts are the same model, what failed, what could not be measured, what got worse.
     """
-    sentences = [_numbers(report)]
+    sentences = [_numbers(report), *losses(report)]
     absent = [cell for cell in report.cells if cell.status is Status.NO_DEVICE]
     if absent:
         sentences.append(_absent(absent))
@@ -46,7 +48,39 @@ def _numbers(report: ValidationReport) -> str:
     return f"{count} of {len(report.cells)} cells failed. {told}."
 
 
+def losses(report: ValidationReport) -> list[str]:
+    """What the artifacts of lower precision lose by intention, a sentence each.
+
+    Args:
+        report: What was found.
+
+    Returns:
+        One sentence an artifact, of its worst output anywhere.
+    """
+    worst: dict[str, Loss] = {}
+    for cell in report.cells:
+        for verdict in cell.outputs:
+            loss, known = verdict.loss, worst.get(cell.artifact)
+            if loss is not None and (known is None or loss.sqnr_db < known.sqnr_db):
+                worst[cell.artifact] = loss
+    return [_loss(artifact, loss) for artifact, loss in worst.items()]
+
+
+def _loss(artifact: str, loss: Loss) -> str:
+    if math.isinf(loss.sqnr_db):
+        return f"{artifact} is {loss.precision} and loses nothing by that."
+    kept = "" if loss.top1 is None else f" and {loss.top1:.0%} of the decisions"
+    how = "altogether" if loss.no_meaning else "by intention"
+    return f"{artifact} is {loss.precision} and keeps {loss.sqnr_db:.1f} dB of the reference{kept} {how}."
+
+
 def _closeness(cells: Sequence[Cell]) -> str:
+    reduced = [cell for cell in cells if any(verdict.loss for verdict in cell.outputs)]
+    if reduced and len(reduced) == len(cells):
+        ratios = [cell.worst_ratio for cell in reduced if cell.worst_ratio is not None]
+        beyond = f", the largest error {max(ratios):.2f} {TIMES} the rounding of its arithmetic" if ratios else ""
+        return f"each computes what its own precision says{beyond}."
+    cells = [cell for cell in cells if cell not in reduced]
     if all(v.verdict == "exact" for cell in cells for v in cell.outputs):
         return "every output is equal to the last bit."
     ratios = [cell.worst_ratio for cell in cells if cell.worst_ratio is not None]

@@ -62,6 +62,8 @@ class OnnxRuntimeRunner(BaseRunner):
     def _open(self) -> Any:
         if _PROVIDERS[self.device] not in self._ort.get_available_providers():
             raise no_cuda(self.runtime)
+        if self.device == "cuda" and hasattr(self._ort, "preload_dlls"):
+            self._ort.preload_dlls()  # finds the CUDA libraries that pip installed
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = self.threads or 0
         options.use_deterministic_compute = True

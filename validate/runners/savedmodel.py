@@ -61,6 +61,7 @@ class SavedModelRunner(BaseRunner):
             device_count={"GPU": 0} if self.device == "cpu" else {},
             allow_soft_placement=True,  # string and shape operators exist on the CPU only
         )
+        config.gpu_options.allow_growth = True  # other runtimes' processes need memory, too
         graph = tf.Graph()
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:

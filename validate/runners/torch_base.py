@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,10 @@ import numpy as np
 
 from xport import proof
 from xport.convert.source import Source
-from xport.errors import UsageError, XportWarning
+from xport.errors import MissingRuntimeError, UsageError, XportWarning
 from xport.runtimes import require
 from xport.signature import Signature
+from xport.validate.precision import Precision
 from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 
 
@@ -35,6 +37,7 @@ class TorchRunner(BaseRunner):
         self.signature = self._recorded(module) or self._derived(module)
         self._module: Any = self._placed(module)
         self._output_devices: set[str] = set()
+        self._compiled = False
 
     def _recorded(self, module: Any) -> Signature | None:
         """The signature that the file carries, unless the user says otherwise or it is another model's."""
@@ -69,7 +72,25 @@ class TorchRunner(BaseRunner):
         # A live module is the caller's, who wants it back where it was.
         return (copy.deepcopy(module) if self.source.live else module).to(self.device)
 
+    def compile(self) -> None:
+        """Run the module through ``torch.compile`` (inductor) from now on; the first call compiles."""
+        # Processes of its own would outlive this one, which is killed when it is not needed any more.
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        self._module = self._torch.compile(self._module)
+        self._compiled = True
+
     def _call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        try:
+            return self._run(inputs)
+        except Exception as error:
+            if self._compiled and "InvalidCxxCompiler" in f"{type(error).__name__} {error}":
+                raise MissingRuntimeError(
+                    "torch.compile needs a C++ compiler, and there is none that works.",
+                    "Install one, for example apt-get install g++, or name it: export CXX=clang++",
+                ) from error
+            raise
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         from xport.convert.torch_probe import run
         from xport.convert.torch_values import flatten_outputs, to_array, to_tensor
 
@@ -88,14 +109,16 @@ class TorchRunner(BaseRunner):
     def _settings(self) -> Iterator[None]:
         """Threads and precision for one run; they are the process's, so they are put back."""
         torch = self._torch
-        before = torch.get_num_threads()
+        before, before_tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
         try:
             if self.threads:
                 torch.set_num_threads(self.threads)
             # TF32 keeps ten bits of a float32's 23: fine to use, but not to compare with.
+            torch.backends.cuda.matmul.allow_tf32 = False
             with torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
                 yield
         finally:
+            torch.backends.cuda.matmul.allow_tf32 = before_tf32
             if self.threads:
                 torch.set_num_threads(before)
 
@@ -110,6 +133,12 @@ class TorchRunner(BaseRunner):
         return Placement(
             device, f"parameters and buffers: {held}; outputs: {', '.join(sorted(self._output_devices)) or 'none'}"
         )
+
+    def precision(self) -> Precision:
+        """What its tensors are stored in."""
+        from xport.validate.torch_precision import module_precision
+
+        return module_precision(self._module)
 
     def close(self) -> None:
         """Free the module."""

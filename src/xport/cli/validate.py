@@ -51,14 +51,17 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in new
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for every runtime; all processors by default.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
+@click.option("--sqnr", type=float, metavar="DB", help="What 16-bit and 8-bit candidates must keep; see the docs.")
 @click.option(
     "--map", "mapped", metavar="A=B", multiple=True, help="The reference's A is called B elsewhere. Repeatable."
 )
 @source_options
+@click.option("--compile", "compiled", is_flag=True, help="PyTorch artifacts once more, through torch.compile.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, show_default=True, help="Seconds a request.")
 @click.option("--report", "page", metavar="PAGE.html", type=_FILE, help="Write a page to read and to keep.")
 @click.option("--json", "json_file", is_flag=False, flag_value=_STDOUT, metavar="[FILE]", help="Write or print JSON.")
 @click.option("--junit", metavar="FILE.xml", type=_FILE, help="Write JUnit XML for CI.")
+@click.option("--tensorboard", metavar="FOLDER", type=click.Path(path_type=Path), help="Write events for TensorBoard.")
 @click.option("--baseline", metavar="FILE.json", type=_FILE, help="Compare with the JSON of an earlier run.")
 @click.option("--save-tensors", metavar="FOLDER", type=click.Path(path_type=Path), help="Keep all inputs and outputs.")
 @click.option("--verbose", "-v", is_flag=True, help="Show messages of frameworks, and tracebacks.")
@@ -74,6 +77,7 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
     targets = {"--report": arguments["page"], "--junit": arguments["junit"]}
     targets["--json"] = None if json_file in (None, _STDOUT) else Path(str(json_file))
     _check_targets(targets, artifacts, arguments["baseline"])
+    _check_folder(arguments["tensorboard"])
     with output.progress() as tell:
         report = api.validate(
             *artifacts,
@@ -88,6 +92,8 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
             **{key: arguments[key] for key in _PASSED_ON},
         )
         _write(report, targets, tell)
+        if arguments["tensorboard"] is not None:
+            report.write_tensorboard(arguments["tensorboard"])
     if output.json:
         output.print_json(report.to_json())
     else:
@@ -95,7 +101,18 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
     return 0 if report.passed else ParityError.exit_code
 
 
-_PASSED_ON = ("inputs", "seed", "runs", "threads", "arch", "trust_pickle", "timeout", "baseline", "save_tensors")
+_PASSED_ON = (
+    "inputs",
+    "seed",
+    "runs",
+    "threads",
+    "sqnr",
+    "arch",
+    "trust_pickle",
+    "timeout",
+    "baseline",
+    "save_tensors",
+)
 
 
 def _command() -> str:
@@ -136,6 +153,18 @@ def _check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], 
             from xport.validate.reports.page import check_packages
 
             check_packages()
+
+
+def _check_folder(path: Path | None) -> None:
+    """Refuse a folder for TensorBoard that cannot be one, before the work begins."""
+    if path is None:
+        return
+    from xport.runtimes import require
+
+    require("tensorboardX")
+    if path.is_file() or not path.absolute().parent.is_dir():
+        what = "is a file" if path.is_file() else "lies in a folder that does not exist"
+        raise DestinationError(f"{path}, given with --tensorboard, {what}.", "Name a folder in an existing one.")
 
 
 def _write(report: ValidationReport, targets: dict[str, Path | None], tell: Any) -> None:
