@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types conformance bench-convert clean
+.PHONY: demo test lint types conformance bench-convert bench-validate clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -24,6 +24,11 @@ conformance: .venv/dev.stamp
 
 bench-convert: .venv/dev.stamp
 	@$(BIN)/python benchmarks/convert.py
+
+bench-validate: .venv/dev.stamp
+	@$(BIN)/python benchmarks/faults.py
+	@$(BIN)/python benchmarks/bisect.py
+	@$(BIN)/python benchmarks/latency.py
 
 .venv/bin/python:
 	@echo "== creating .venv"

@@ -9,6 +9,7 @@ from typing import Any
 
 from xport.errors import ParityError
 from xport.signature import Signature
+from xport.validate.figures import to_json_value
 from xport.validate.latency import Comparison, Latency
 from xport.validate.verdicts import OutputVerdict
 
@@ -192,6 +193,29 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class LayerError:
+    """How far one value inside an artifact is from the reference's, as a bisection measures it.
+
+    Attributes:
+        artifact: The artifact's name.
+        name: The value, as its user knows it: a module path or a node's name.
+        operator: What computes it.
+        error: RMS error against float64, relative to the value's RMS.
+        floor: What of that is rounding.
+    """
+
+    artifact: str
+    name: str
+    operator: str
+    error: float
+    floor: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON form for machines."""
+        return {name: to_json_value(value) for name, value in self.__dict__.items()}
+
+
+@dataclass(frozen=True)
 class BaselineReport:
     """What differs from an earlier run.
 
@@ -234,6 +258,7 @@ class ValidationReport:
         speeds: Comparisons with the reference.
         notes: What a reader should know.
         baseline: What differs from an earlier run; None if there was none to compare with.
+        layers: Errors inside the artifacts in topological order; empty unless a bisection was made.
     """
 
     created: str
@@ -248,6 +273,7 @@ class ValidationReport:
     speeds: tuple[Speed, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: BaselineReport | None = None
+    layers: tuple[LayerError, ...] = ()
 
     @property
     def reference(self) -> ArtifactInfo:
@@ -309,6 +335,7 @@ class ValidationReport:
             "speeds": [speed.to_json() for speed in self.speeds],
             "notes": list(self.notes),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
+            "layers": [layer.to_json() for layer in self.layers],
         }
 
     def write_page(self, path: str | Any) -> None:

@@ -100,6 +100,25 @@ def test_nan_disagreement_fails_with_place_and_values(tiny, stand_in):
 
 
 @pytest.mark.usefixtures("without_float64")
+def test_a_difference_on_an_edge_set_alone_fails(tiny, stand_in):
+    (cell,) = run(tiny, stand_in("off-at-zero"), batch=2).failures
+    assert cell.status is Status.FAILED
+    assert all(verdict.passed for verdict in cell.outputs)
+    assert [edge.set for edge in cell.edges if not edge.passed] == ["batch=2 zeros"]
+    assert "with batch=2 zeros" in cell.reason
+
+
+@pytest.mark.usefixtures("without_float64")
+def test_a_folder_of_own_inputs_is_one_set_a_file(tiny, stand_in, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, rows in (("a", 3), ("b", 5)):
+        np.savez(tmp_path / "mine" / f"{name}.npz", x=np.full((rows, 4), rows, np.float32))
+    report = run(tiny, stand_in(), input_data=tmp_path / "mine")
+    assert [(s.name, s.batch) for s in report.sets] == [("a.npz", 3), ("b.npz", 5)]
+    assert {c.batch for c in report.cells} == {3, 5}
+
+
+@pytest.mark.usefixtures("without_float64")
 def test_a_random_candidate_is_said_to_be_random(tiny, stand_in):
     (cell,) = run(tiny, stand_in("random"), batch=2).failures
     assert "random by itself" in cell.reason

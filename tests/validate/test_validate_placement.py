@@ -1,5 +1,6 @@
 """Where a model ran is taken from the runtime; CUDA is stood in for."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -126,6 +127,95 @@ def test_tensorflow_tells_by_a_trace(traced, device, monkeypatch):
     runner._definition_used = SimpleNamespace(inputs={"x": SimpleNamespace(name="x:0")}, outputs={})
     runner.signature = SimpleNamespace(outputs=())
     assert runner.placement(X).device == device
+
+
+@pytest.mark.parametrize(
+    ("outputs", "variables", "device"),
+    [(["GPU"], ["GPU"], "cuda"), (["CPU"], ["CPU"], "cpu"), (["GPU"], ["CPU"], "mixed"), (["GPU"], [], "cuda")],
+)
+def test_keras_tells_by_its_outputs_and_variables(outputs, variables, device):
+    from xport.validate.runners.keras_runner import KerasRunner
+
+    def place(kind):
+        return f"/job:localhost/replica:0/task:0/device:{kind}:0"
+
+    class FakeTensor(SimpleNamespace):
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros((2, 3), np.float32)
+
+    runner = KerasRunner.__new__(KerasRunner)
+    runner._variables = [SimpleNamespace(value=SimpleNamespace(device=place(kind))) for kind in variables]
+    runner._function = lambda *_: {f"y{i}": FakeTensor(device=place(kind)) for i, kind in enumerate(outputs)}
+    runner._placed = contextlib.nullcontext
+    runner._tf = SimpleNamespace(constant=lambda array: array)
+    runner.run = lambda inputs: runner._call(inputs)
+    found = runner.placement(X)
+    assert found.device == device
+    assert "variables" in found.evidence
+
+
+def test_tensorflow_leaves_memory_of_a_gpu_to_the_others():
+    from xport.validate.runners.keras_runner import KerasRunner
+
+    asked = []
+    config = SimpleNamespace(
+        experimental=SimpleNamespace(
+            set_memory_growth=lambda gpu, grow: asked.append((gpu, grow)),
+            enable_tensor_float_32_execution=lambda on: asked.append(("tf32", on)),
+        ),
+        threading=SimpleNamespace(
+            set_intra_op_parallelism_threads=lambda n: asked.append(("intra", n)),
+            set_inter_op_parallelism_threads=lambda n: asked.append(("inter", n)),
+        ),
+    )
+    runner = KerasRunner.__new__(KerasRunner)
+    runner.threads, runner._tf = 3, SimpleNamespace(config=config)
+    runner._configure(["gpu0", "gpu1"])
+    assert asked == [("gpu0", True), ("gpu1", True), ("tf32", False), ("intra", 3), ("inter", 3)]
+
+
+def test_torch_moves_a_copy_of_a_live_module():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(4, 3).eval()
+    runner = new_runner(open_source(module, inputs=["input:float32[batch,4]"]), device="cpu", threads=1)
+    runner.device = "meta"  # stands for a device that is not this module's
+    moved = runner._placed(module)
+    assert {p.device.type for p in moved.parameters()} == {"meta"}
+    assert {p.device.type for p in module.parameters()} == {"cpu"}
+
+
+def test_torch_computes_in_full_precision_and_puts_its_settings_back():
+    torch = pytest.importorskip("torch")
+    seen = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, x):
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            return x
+
+    source = open_source(Watch().eval(), inputs=["x:float32[batch,4]"])
+    runner = new_runner(source, device="cpu", threads=1)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        seen.clear()
+        runner.run({"x": np.ones((2, 4), np.float32)})
+        assert seen == [(False, False)]
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("kind", ["torch", "tensorflow"])
+def test_a_build_without_cuda_is_refused(kind, monkeypatch, tiny):
+    from xport.validate.runners import savedmodel, torch_base
+
+    config = SimpleNamespace(list_physical_devices=lambda _: [])
+    fake = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False), config=config)
+    module, runner = (torch_base, "TorchRunner") if kind == "torch" else (savedmodel, "SavedModelRunner")
+    monkeypatch.setattr(module, "require", lambda _: fake)
+    with pytest.raises(DeviceError, match="finds no CUDA device"):
+        getattr(module, runner)(open_source(tiny), device="cuda", threads=1)
 
 
 def test_the_driver_is_asked_for_devices(monkeypatch):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xport.runtimes import require
+from xport.validate.floor import LIMIT
 from xport.validate.latency import Latency
 from xport.validate.reports.words import TIMES, rate_text
-from xport.validate.results import Cell, ValidationReport
+from xport.validate.results import Cell, LayerError, ValidationReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,6 +170,44 @@ def throughput_chart(report: ValidationReport) -> str:
     axes.set_title("rows a second", loc="left", fontsize=10, color=_INK)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=_INK, fontsize=9)
     return _svg(figure, "Throughput over the batch size; the latency table has the figures.")
+
+
+def layer_chart(layers: Sequence[LayerError], title: str) -> str:
+    """The error of every value inside an artifact, from the inputs to the outputs, above the rounding floor.
+
+    Args:
+        layers: In topological order.
+        title: The artifact's name.
+
+    Returns:
+        The SVG; empty if there are none.
+    """
+    measured = [layer for layer in layers if layer.error >= 0]
+    if not measured:
+        return ""
+    figure, axes = _figure(5, header=0.9)
+    places = range(len(measured))
+    smallest = min((v for layer in measured for v in (layer.error, layer.floor) if v > 0), default=1e-8) / 2
+    errors, floors = ([max(value, smallest) for value in side] for side in _sides(measured))
+    axes.plot(places, floors, color=_LINE, linewidth=1.5, linestyle="--", label="rounding floor")
+    axes.plot(places, errors, color=_SERIES[0], linewidth=1.5, marker="o", markersize=3, label="error")
+    over = [(i, errors[i]) for i in places if errors[i] > LIMIT * floors[i]]
+    if over:
+        axes.plot([over[0][0]], [over[0][1]], "X", color=_BAD, markersize=10, label="first beyond rounding")
+        first = measured[over[0][0]]
+        axes.annotate(_short(first.name, 34), over[0], xytext=(0, 8), textcoords="offset points", ha="center")
+    axes.set_yscale("log")
+    _plain_log(axes.yaxis, lambda value: f"{value:.0e}")
+    axes.grid(axis="y", color=_LINE, linewidth=0.5)
+    axes.set_xlabel("value, in the order of the graph")
+    axes.set_title(f"{_short(title, 40)}: relative error", loc="left", fontsize=10, color=_INK)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=_INK, fontsize=9)
+    return _svg(figure, f"Error of every value inside {title}; the table of layers has the figures.")
+
+
+def _sides(layers: Sequence[LayerError]) -> tuple[list[float], list[float]]:
+    finite = [(e if math.isfinite(e) else 1.0) for e in (layer.error for layer in layers)]
+    return finite, [layer.floor for layer in layers]
 
 
 def _figure(rows: int, *, header: float) -> tuple[Figure, Axes]:

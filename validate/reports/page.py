@@ -62,6 +62,7 @@ def render_page(report: ValidationReport) -> str:
         error_chart=charts.error_chart(report),
         latency_charts=[svg for _, svg in latencies if svg],
         throughput_chart=charts.throughput_chart(report),
+        layer_charts=_layer_charts(report),
         timed=[cell for cell in report.cells if cell.latency is not None],
         losses=[(c, v) for c in report.cells for v in c.outputs if v.loss is not None],
         judged=[cell for cell in report.cells if cell.outputs],
@@ -97,6 +98,13 @@ def _groups(report: ValidationReport) -> list[tuple[str, list[Cell]]]:
         if cell.latency is not None:
             groups.setdefault(cell.place, []).append(cell)
     return list(groups.items())
+
+
+def _layer_charts(report: ValidationReport) -> list[str]:
+    """One curve an artifact that was bisected."""
+    names = dict.fromkeys(layer.artifact for layer in report.layers)
+    drawn = [charts.layer_chart([row for row in report.layers if row.artifact == name], name) for name in names]
+    return [svg for svg in drawn if svg]
 
 
 def _bytes(size: int | None) -> str:
