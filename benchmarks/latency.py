@@ -81,9 +81,9 @@ def main() -> None:
     for model in arguments.models:
         results.append(compare(model, arguments.size, arguments.batch, arguments.threads, arguments.runs))
         show(results[-1])
-    RESULTS.mkdir(exist_ok=True)
-    facts = {**machine(), "threads": arguments.threads, "load_before": load, "load_after": os.getloadavg()[0]}
-    (RESULTS / "latency.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
+        facts = {**machine(), "threads": arguments.threads, "load_before": load, "load_after": os.getloadavg()[0]}
+        RESULTS.mkdir(exist_ok=True)  # after each model: a run that is stopped leaves what it has
+        (RESULTS / "latency.json").write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
     failed = [result["model"] for result in results if not result["passed"]]
     if failed:
         sys.exit(f"the numbers of {', '.join(failed)} differ: what is timed is not the same model")

@@ -15,7 +15,9 @@ OPENED_BY_TORCH = (Format.PYTORCH, Format.TORCHSCRIPT, Format.EXPORTED, Format.O
 """The formats that need no form."""
 
 
-def torch_form(source: Source, signature: Signature, folder: Path, workers: Workers) -> Source:
+def torch_form(
+    source: Source, signature: Signature, folder: Path, workers: Workers, *, timeout: float | None = None
+) -> Source:
     """A source that PyTorch opens: the artifact itself, or its ONNX form, read by xport's importers.
 
     Args:
@@ -23,6 +25,7 @@ def torch_form(source: Source, signature: Signature, folder: Path, workers: Work
         signature: Its inputs and outputs.
         folder: Where the form may be written.
         workers: The processes that read it.
+        timeout: Seconds that this may take.
 
     Returns:
         The source; a form has the artifact's names.
@@ -36,5 +39,5 @@ def torch_form(source: Source, signature: Signature, folder: Path, workers: Work
     if step is None:
         raise UnsupportedError(f"Nothing here reads {source.format.value} into ONNX.")
     path = folder / "form.onnx"
-    workers.call(step.needs[0], step.function, source, path, signature, {})
+    workers.call(step.needs[0], step.function, source, path, signature, {}, timeout=timeout)
     return open_source(path)

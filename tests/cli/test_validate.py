@@ -173,9 +173,9 @@ def test_latencies_of_another_machine_are_not_compared(earlier):
 def test_drift_against_the_baseline():
     from xport.validate.reports.baseline import _Comparison
 
-    def side(ratio, verdict="faithful"):
+    def side(ratio, verdict="faithful", loss=None):
         row = {"artifact": "a", "device": "cpu", "batch": 1, "fine": True, "status": "passed", "reason": ""}
-        row |= {"peak_memory": None, "outputs": [{"output": "y", "ratio": ratio, "verdict": verdict}]}
+        row |= {"peak_memory": None, "outputs": [{"output": "y", "ratio": ratio, "verdict": verdict, "loss": loss}]}
         environment = {"versions": {}, "processor": "p", "processors": 1}
         return {
             "inputs_sha256": "0",
@@ -188,6 +188,10 @@ def test_drift_against_the_baseline():
 
     for new, old, worse in ((3.0, 1.0, True), (1.4, 0.5, False), (2.0, 1.5, False)):
         comparison = _Comparison(side(new), side(old))
+        comparison.run()
+        assert bool(comparison.worse) == worse
+    for new, old, worse in ((20.0, 30.0, True), (28.0, 30.0, False), ("inf", 30.0, False), (30.0, "inf", True)):
+        comparison = _Comparison(side(1.0, loss={"sqnr_db": new}), side(1.0, loss={"sqnr_db": old}))
         comparison.run()
         assert bool(comparison.worse) == worse
 

@@ -152,7 +152,7 @@ class Meanings:
 
             return list(meaning_and_rounding(subject.source, signature, arithmetic, sets))
         with tempfile.TemporaryDirectory(prefix="xport-") as folder:
-            form = torch_form(subject.source, signature, Path(folder), self.workers)
+            form = torch_form(subject.source, signature, Path(folder), self.workers, timeout=self.timeout)
             found: list[Any] = self.workers.call(
                 "torch", _REMOTE, form, signature, arithmetic, sets, timeout=self.timeout
             )

@@ -21,6 +21,9 @@ DRIFT_FACTOR = 2.0
 DRIFT_LEAST = 1.5
 """…unless it is still below this many floors, where luck decides."""
 
+LOSS_DECIBELS = 3.0
+"""How much less of the reference a candidate of lower precision may keep: twice the noise's power."""
+
 SLOWER_FACTOR = 1.1
 """Two runs are two sets of processes, which differ by more than the rounds of one run tell."""
 
@@ -156,13 +159,22 @@ class _Comparison:
         earlier = {row["output"]: row for row in then["outputs"]}
         for row in now["outputs"]:
             other = earlier.get(row["output"])
-            if other is None or not self.same_inputs or row["ratio"] is None or other["ratio"] is None:
+            if other is None or not self.same_inputs:
+                continue
+            self._loss(name, row, other)
+            if row["ratio"] is None or other["ratio"] is None:
                 continue
             new, old = float(row["ratio"]), float(other["ratio"])
             if new > DRIFT_LEAST and new > DRIFT_FACTOR * old:
                 self.worse.append(f"{name}: {row['output']} drifted to {new:.2f} floors, was {old:.2f}.")
             elif row["verdict"] != other["verdict"]:
                 self.changed.append(f"{name}: {row['output']} is {row['verdict']}, was {other['verdict']}.")
+
+    def _loss(self, name: str, row: Row, other: Row) -> None:
+        if row.get("loss") and other.get("loss"):
+            new, old = float(row["loss"]["sqnr_db"]), float(other["loss"]["sqnr_db"])
+            if new < old - LOSS_DECIBELS:
+                self.worse.append(f"{name}: {row['output']} keeps {new:.1f} dB of the reference, was {old:.1f}.")
 
     def _memory(self, name: str, then: Row, now: Row) -> None:
         new, old = now["peak_memory"], then["peak_memory"]

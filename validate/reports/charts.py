@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 """Outputs that the error chart shows, the worst first; the table has all."""
 
+LEAST_DRAWN = 0.01
+"""Floors; smaller errors are drawn here."""
+
 # Colours that nothing else has, each replaced by a variable of the page's style sheet.
 _INK, _LINE, _GOOD, _BAD = "#010203", "#040506", "#070809", "#0a0b0c"
 _SERIES = ("#100001", "#100002", "#100003", "#100004", "#100005", "#100006")
@@ -92,8 +95,9 @@ def error_chart(report: ValidationReport) -> str:
 
 
 def _smallest(rows: dict[tuple[str, str], list[tuple[float, float, bool]]]) -> float:
-    """Where an error of zero is drawn on the logarithmic axis."""
-    return min((point[0] for points in rows.values() for point in points if point[0] > 0), default=1.0) / 2
+    """Where an error of next to nothing is drawn: the logarithmic axis has more to show than how small it is."""
+    smallest = min((point[0] for points in rows.values() for point in points if point[0] > 0), default=1.0)
+    return max(smallest / 2, LEAST_DRAWN)
 
 
 def latency_chart(cells: Sequence[Cell], title: str) -> str:
