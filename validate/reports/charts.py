@@ -189,23 +189,22 @@ def layer_chart(layers: Sequence[LayerError], title: str) -> str:
     measured = [layer for layer in layers if layer.error >= 0]
     if not measured:
         return ""
-    figure, axes = _figure(5, header=0.9)
+    figure, axes = _figure(6, header=0.9)
     places = range(len(measured))
     smallest = min((v for layer in measured for v in (layer.error, layer.floor) if v > 0), default=1e-8) / 2
     errors, floors = ([max(value, smallest) for value in side] for side in _sides(measured))
-    axes.plot(places, floors, color=_LINE, linewidth=1.5, linestyle="--", label="rounding floor")
+    axes.plot(places, floors, color=_INK, linewidth=1, linestyle="--", label="rounding floor")
     axes.plot(places, errors, color=_SERIES[0], linewidth=1.5, marker="o", markersize=3, label="error")
-    over = [(i, errors[i]) for i in places if errors[i] > LIMIT * floors[i]]
-    if over:
-        axes.plot([over[0][0]], [over[0][1]], "X", color=_BAD, markersize=10, label="first beyond rounding")
-        first = measured[over[0][0]]
-        axes.annotate(_short(first.name, 34), over[0], xytext=(0, 8), textcoords="offset points", ha="center")
+    over = next((i for i in places if errors[i] > LIMIT * floors[i]), None)
+    if over is not None:
+        label = f"first beyond rounding: {_short(measured[over].name, 40)}"
+        axes.plot([over], [errors[over]], "X", color=_BAD, markersize=10, linestyle="none", label=label)
     axes.set_yscale("log")
     _plain_log(axes.yaxis, lambda value: f"{value:.0e}")
     axes.grid(axis="y", color=_LINE, linewidth=0.5)
     axes.set_xlabel("value, in the order of the graph")
     axes.set_title(f"{_short(title, 40)}: relative error", loc="left", fontsize=10, color=_INK)
-    figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=_INK, fontsize=9)
+    figure.legend(loc="outside lower left", ncols=1, frameon=False, labelcolor=_INK, fontsize=9)
     return _svg(figure, f"Error of every value inside {title}; the table of layers has the figures.")
 
 

@@ -60,6 +60,7 @@ def render_page(report: ValidationReport) -> str:
         tone=_tone,
         sign=lambda cell: _SIGNS[_tone(cell)],
         error_chart=charts.error_chart(report),
+        cut_off=any(v.ratio is not None and v.ratio < charts.LEAST_DRAWN for c in report.cells for v in c.outputs),
         latency_charts=[svg for _, svg in latencies if svg],
         throughput_chart=charts.throughput_chart(report),
         layer_charts=_layer_charts(report),
