@@ -27,6 +27,7 @@ from xport.validate.verdicts import Loss, OutputVerdict
 Tensors = Mapping[str, np.ndarray]
 
 _BY_CHANCE = 0.001
+_MANY, _DEVIATIONS = 200, 3.09  # of so many rows the binomial distribution is normal; that share lies beyond so many
 _TRUSTED_ROUNDING = 0.5  # more than that is no rounding of a signal
 
 
@@ -73,7 +74,8 @@ def judge_loss(
     least = LEAST[precision.name] if least_db is None else Least(least_db, 0.0)
     found = []
     for verdict in verdicts:
-        if verdict.rule == "structure" and (reduces or not _comparable(verdict.output, answers)):
+        structure = verdict.rule == "structure" and (reduces or not _comparable(verdict.output, answers))
+        if structure or _is_text(verdict.output, answers):
             found.append(verdict)
             continue
         loss = _loss(verdict.output, answers, precision, least, why) if reduces else None
@@ -82,11 +84,15 @@ def judge_loss(
         elif loss is not None and not loss.passed:
             found.append(replace(verdict, verdict="failed", rule="loss", reason=loss.reason, loss=loss, **_NO_FLOOR))
         else:
-            found.append(_beyond(verdict, answers, precision, loss))
+            found.append(_beyond(verdict, answers, precision, loss, why))
     return found
 
 
 _NO_FLOOR: dict[str, Any] = {"ratio": None, "limit": None, "floor": None}
+
+
+def _is_text(output: str, answers: Sequence[Answer]) -> bool:
+    return any(output in a.expected and a.expected[output].dtype.kind in "OSUT" for a in answers)
 
 
 def _comparable(output: str, answers: Sequence[Answer]) -> bool:
@@ -147,18 +153,20 @@ def _unlikely(rows: int, flips: int, share: float) -> bool:
     """Whether that many flips are more than chance makes of a share."""
     if flips <= share * rows:
         return False
-    below = math.fsum(math.comb(rows, k) * share**k * (1 - share) ** (rows - k) for k in range(min(flips, 2000)))
-    return 1 - below < _BY_CHANCE
+    if rows > _MANY:
+        return flips - 0.5 - share * rows > _DEVIATIONS * math.sqrt(rows * share * (1 - share))
+    return sum(math.comb(rows, k) * share**k * (1 - share) ** (rows - k) for k in range(flips, rows + 1)) < _BY_CHANCE
 
 
 def _beyond(
-    verdict: OutputVerdict, answers: Sequence[Answer], precision: Precision, loss: Loss | None
+    verdict: OutputVerdict, answers: Sequence[Answer], precision: Precision, loss: Loss | None, why: str
 ) -> OutputVerdict:
     """The unintended part."""
     output, told = verdict.output, f"{_words(loss)} " if loss is not None else ""
     triples = [(a.rounded[output], a.actual[output], a.meant[output]) for a in answers if a.meant and a.rounded]
     if not triples:
-        return replace(verdict, verdict="faithful", rule="loss", reason=told.strip(), loss=loss, **_NO_FLOOR)
+        reason = told.strip() or f"Not judged: {why or 'its meaning does not run there'}."
+        return replace(verdict, verdict="faithful", rule="loss", reason=reason, loss=loss, **_NO_FLOOR)
     if _is_discrete(triples[0][1]):
         rows, flips = _decisions([m for _, _, m in triples], [a for _, a, _ in triples], [])
         passed = not _unlikely(rows, flips, 1 - LEAST[precision.name].top1)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from xport.validate.losses import Answer, judge_loss
+from xport.validate.losses import Answer, _unlikely, judge_loss
 from xport.validate.parity import judge
 from xport.validate.precision import LEAST, Precision
 from xport.validate.verdicts import OutputVerdict, Tolerance
@@ -128,6 +128,32 @@ def test_whole_numbers_are_decisions():
     assert of(actual).passed
     actual[:100] += 1
     assert not of(actual).passed
+
+
+@pytest.mark.parametrize(("rows", "flips", "unlikely"), [(3, 1, False), (4, 4, True), (27, 8, False), (27, 12, True)])
+def test_few_rows_prove_little(rows, flips, unlikely):
+    assert _unlikely(rows, flips, 0.1) == unlikely
+
+
+def test_many_rows_are_counted_at_once_and_like_few():
+    assert _unlikely(10**7, 10**6 + 4000, 0.1)
+    assert not _unlikely(10**7, 10**6 + 100, 0.1)
+    least = [next(f for f in range(200) if _unlikely(rows, f, 0.1)) for rows in (200, 201)]
+    assert abs(least[0] - least[1]) <= 2
+
+
+def test_text_must_be_equal_in_every_precision():
+    words, others = np.array(["a", "b"], object), np.array(["a", "c"], object)
+    for actual, passed in ((words, True), (others, False)):
+        base = judge({"y": words}, {"y": actual})
+        (found,) = judge_loss(base, [Answer({"y": words}, {"y": actual}, {"y": words}, {"y": words})], INT8)
+        assert (found.passed, found.loss) == (passed, None)
+
+
+def test_an_edge_set_without_a_meaning_says_that_nobody_judged_it(true):
+    found = verdict_on(true, None, None, noisy(true, 0.5), reduces=False, why="its meaning cannot be had: no")
+    assert found.passed
+    assert found.reason == "Not judged: its meaning cannot be had: no."
 
 
 def test_a_verdict_with_a_loss_survives_json(true):
