@@ -110,13 +110,21 @@ def _loss(output: str, answers: Sequence[Answer], precision: Precision, least: L
     rows, flips = _decisions(wanted, meant, figures)
     loss = Loss(precision.name, sqnr, total, least.sqnr_db, rows, flips, least.top1, no_meaning=why)
     whose = f"The {precision.name} model itself" if not why else f"The {precision.name} model as it runs here ({why})"
-    if not _is_discrete(wanted[0]) and sqnr < least.sqnr_db:
+    lost = sum(int(np.sum(_finite(w) & ~_finite(m))) for w, m in zip(wanted, meant, strict=True))
+    if lost:
+        reason = f"{whose} gives NaN or Inf in {lost} values where the reference is finite."
+    elif not _is_discrete(wanted[0]) and sqnr < least.sqnr_db:
         reason = f"{whose} keeps {sqnr:.1f} dB of the reference, expected at least {least.sqnr_db:g} dB."
     elif rows and _unlikely(rows, flips, 1 - least.top1):
         reason = f"{whose} decides otherwise in {flips} of {rows} cases, expected at most {1 - least.top1:.0%}."
     else:
         return loss
     return replace(loss, passed=False, reason=reason)
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(to_float64(array))
+    return finite
 
 
 def _sqnr(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
@@ -126,7 +134,7 @@ def _sqnr(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
         if want.dtype.kind in "OSUT" or want.shape != have.shape:
             continue
         left, right = to_float64(want), to_float64(have)
-        finite = np.isfinite(left) & np.isfinite(right)
+        finite = np.isfinite(left) & np.isfinite(right)  # what is not is judged by itself
         error, scale = rms(left[finite] - right[finite]), rms(left[finite])
         squares += int(finite.sum()) * (error / scale if scale else float(error > 0)) ** 2
         count += int(finite.sum())
@@ -173,14 +181,17 @@ def _beyond(
         reason = f"{told}{flips} of {rows} values differ from what the {precision.name} model means."
         return replace(verdict, verdict="faithful" if passed else "failed", rule="loss", reason=reason, loss=loss)
     fits = [_fitting(*triple) for triple in triples]
-    if any(fit is not None and not np.isfinite(to_float64(fit[1]))[np.isfinite(fit[2])].all() for fit in fits):
+    if any(fit is not None and not _finite(fit[1])[_finite(fit[2])].all() for fit in fits):
         reason = f"NaN or Inf where what the {precision.name} model means is finite, also in its own arithmetic."
         return replace(verdict, verdict="failed", rule="structure", reason=reason, loss=loss, **_NO_FLOOR)
     errors = [case_errors(*fit) for fit in fits if fit is not None]
     measured = [e for e in errors if e is not None]
     if len(measured) < len(triples):
+        enough = loss is None or loss.total_db >= loss.least_db
         reason = f"{told}Beyond the range of {precision.name}: its own arithmetic is not finite there either."
-        return replace(verdict, verdict="faithful", rule="loss", reason=reason, loss=loss, **_NO_FLOOR)
+        reason += "" if loss is None else f" As it runs, {loss.total_db:.1f} dB are left."
+        word = "faithful" if enough else "failed"
+        return replace(verdict, verdict=word, rule="loss", reason=reason, loss=loss, **_NO_FLOOR)
     floor = judge_floor(measured, 1.0)
     if all(e.same for e in measured) or floor.floor > _TRUSTED_ROUNDING:
         return _by_table(verdict, triples, precision, loss)
@@ -192,8 +203,7 @@ def _fitting(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """One set for the floor: None where the arithmetic itself leaves its range, as float16 does beyond 65504."""
     own = rounded.astype(actual.dtype)
-    finite = np.isfinite(to_float64(own)) | ~np.isfinite(to_float64(meant))
-    return (own, actual, meant) if finite.all() else None
+    return (own, actual, meant) if (_finite(own) | ~_finite(meant)).all() else None
 
 
 def _words(loss: Loss) -> str:

@@ -117,6 +117,24 @@ def test_nan_fails_unless_the_arithmetic_itself_leaves_its_range(true):
     assert "Beyond the range of float16" in found.reason
 
 
+def test_a_meaning_that_is_nan_is_a_loss_whatever_the_runtime_answers(true):
+    meant = noisy(true, 0.001)
+    meant[2, 3] = np.nan
+    found = verdict_on(true, meant, noisy(meant, 0.001, 2), noisy(true, 0.001, 3))
+    assert (found.verdict, found.rule) == ("failed", "loss")
+    assert "NaN or Inf in 1 values" in found.reason
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.001, True), (0.5, False)])
+def test_where_its_own_arithmetic_overflows_the_whole_difference_counts(true, error, passed):
+    meant = noisy(true, 0.001)
+    rounded = noisy(meant, 0.001, 2)
+    rounded[0, 0] = np.inf
+    found = verdict_on(true, meant, rounded, noisy(true, error, 3), precision=Precision("float16"))
+    assert found.passed == passed
+    assert "dB are left" in found.reason
+
+
 def test_whole_numbers_are_decisions():
     expected, actual = np.arange(400), np.arange(400)
     actual[:8] += 1
