@@ -73,7 +73,9 @@ def judge(model: str) -> list[dict[str, Any]]:
     """Quantize one model in every way and validate the results."""
     with tempfile.TemporaryDirectory() as folder:
         source = xport.convert(f"zoo:{model}@small", to="onnx", output=Path(folder) / "model.onnx", verify=False).path
-        made = [quantize(source, kind) for kind in KINDS]
+        # Tokens cannot be a hundred times as large.
+        scalable = any(spec.dtype == "float32" for spec in read_signature(source).inputs)
+        made = [quantize(source, kind) for kind in KINDS if scalable or kind != "collapsed"]
         report = xport.validate(source, *made, batch=8, runs=0, threads=1)
     rows = []
     for cell in report.cells[1:]:
