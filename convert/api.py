@@ -62,7 +62,7 @@ def convert(
 
     Args:
         source: A path, a ``zoo:`` name, or a live ``nn.Module``.
-        to: The format wanted: torchscript, exported (pt2), onnx, savedmodel, tflite.
+        to: The format wanted: pytorch (source code), torchscript, exported (pt2), onnx, savedmodel, tflite.
         output: The file or folder to write; by default the source's name with the format's ending, in the
             current folder.
         verify: Prove the result. False is recorded in the artifact.
@@ -143,7 +143,7 @@ def default_output(source: Source, target: Format) -> Path:
         stem = source.path.name if source.path.is_dir() else source.path.stem
     else:
         stem = (source.zoo or source.name).partition("@")[0]
-    if not target.suffix:
+    if not target.suffix or target is Format.PYTORCH:  # what xport writes for these is a folder
         return Path(f"{stem}_{target.value}")
     output = Path(f"{stem}{target.suffix}")
     if source.path is not None and output.absolute() == source.path.absolute():

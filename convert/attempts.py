@@ -23,6 +23,7 @@ from xport.errors import (
     UsageError,
     XportError,
 )
+from xport.formats import Format
 from xport.signature import Signature
 from xport.validate.verdicts import Tolerance
 
@@ -111,7 +112,8 @@ class Attempts:
                 raise made
             result = made
             if position + 1 < len(route.steps):
-                source = open_source(result)
+                # Source code on the way was written by the step before.
+                source = open_source(result, trust_pickle=route.steps[position].target is Format.PYTORCH)
         return result
 
     def _warm(self, route: Route) -> None:

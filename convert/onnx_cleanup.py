@@ -19,17 +19,19 @@ Rule = Callable[[ir.Graph, ir.Node], bool]
 """Of the main graph, which holds all constants, and a node: whether it changed something."""
 
 
-def clean(model: ir.Model) -> ir.Model:
+def clean(model: ir.Model, *, share: bool = True) -> ir.Model:
     """Remove what a graph does not need.
 
     Args:
         model: The model; changed in place.
+        share: Let equal expressions be computed once, wherever they stand.
 
     Returns:
         The same model.
     """
     common.IdentityEliminationPass()(model)
-    common.CommonSubexpressionEliminationPass()(model)
+    if share:
+        common.CommonSubexpressionEliminationPass()(model)
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     for rule in (*RULES, fuse):
         for graph in model.graphs():
@@ -172,6 +174,7 @@ def fuse(main: ir.Graph, node: ir.Node) -> bool:
             old = node.outputs[0]
             made.outputs[0].name, made.outputs[0].type = f"{old.name}_fused", old.type
             made.outputs[0].shape = old.shape
+            made.metadata_props.update(node.metadata_props)
             _insert_before(node, made)
             replace(node, made.outputs[0])
             return True

@@ -35,7 +35,7 @@ def factors(value: ir.Value) -> tuple[float, list[ir.Value]]:
     constant = number(value)
     if constant is not None:
         return constant, []
-    if node is None or value.is_graph_input():
+    if node is None or not node.inputs or value.is_graph_input():
         return 1.0, [value]
     first, second = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
     if node.op_type == "Neg" and first is not None:

@@ -70,13 +70,18 @@ def plan(source: Format, target: Format, *, via: Sequence[str] = (), steps: Iter
     routes = [
         Route(combination)
         for chain in chains
-        if len(set(chain)) == len(chain) or chain == (source, target)
+        if len(set(chain)) == len(chain) or chain == (source, target) or _around(chain)
         for combination in product(*(_between(table, a, b) for a, b in pairwise(chain)))
         if all(name in {step.module for step in combination} for name in modules)
     ]
     if not routes:
         raise _no_route(source, target, via, table)
     return sorted(routes, key=lambda route: (len(route.steps), route.cost))
+
+
+def _around(chain: Sequence[Format]) -> bool:
+    """Whether a chain leads from a format through the hub back to it: PyTorch's becomes source code that way."""
+    return chain[0] is chain[-1] is Format.PYTORCH and chain[1:-1] == (HUB,)
 
 
 def _between(table: Sequence[Step], source: Format, target: Format) -> list[Step]:

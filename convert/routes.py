@@ -13,6 +13,7 @@ HUB = Format.ONNX
 """The format that routes without a direct step go through."""
 
 _TORCH = ("torch", "onnxscript")
+_SOURCE = ("torch", "onnxscript", "safetensors")
 _TENSORFLOW = ("tensorflow",)
 
 
@@ -50,6 +51,8 @@ STEPS: tuple[Step, ...] = (
     Step(Format.PYTORCH, Format.ONNX, "torch_to_onnx_legacy", _TORCH, 5, "PyTorch's older exporter"),
     Step(Format.PYTORCH, Format.TORCHSCRIPT, "torch_to_torchscript", ("torch",)),
     Step(Format.PYTORCH, Format.EXPORTED, "torch_to_exported", ("torch",)),
+    Step(Format.PYTORCH, Format.PYTORCH, "torch_to_pytorch", _SOURCE, 1, "as source code"),
+    Step(Format.EXPORTED, Format.PYTORCH, "torch_to_pytorch", _SOURCE, 1, "as source code"),
     Step(Format.EXPORTED, Format.ONNX, "torch_to_onnx", _TORCH),
     Step(Format.EXPORTED, Format.TORCHSCRIPT, "torch_to_torchscript", ("torch",)),
     # PyTorch's newer exporter refuses scripted modules.
@@ -70,6 +73,7 @@ STEPS: tuple[Step, ...] = (
     Step(Format.ONNX, Format.TFLITE, "onnx_to_tflite", _TENSORFLOW),
     Step(Format.ONNX, Format.TORCHSCRIPT, "onnx_to_torchscript", ("torch",)),
     Step(Format.ONNX, Format.EXPORTED, "onnx_to_exported", ("torch",)),
+    Step(Format.ONNX, Format.PYTORCH, "onnx_to_pytorch", ("torch", "safetensors"), 1, "as source code"),
 )
 """Every step, the better one first among those with the same ends."""
 

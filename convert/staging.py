@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xport.carriers import MEMBERS
 from xport.errors import DestinationError, MissingRuntimeError, ParityError, UsageError
+from xport.formats import SOURCE_FILE, WEIGHTS_FILE
 
 _FULL_BELOW = 2**20
 
@@ -54,7 +56,8 @@ class Staging:
             )
         if self.destination.is_dir() and not self.destination.is_symlink() and not _replaceable(self.destination):
             raise DestinationError(
-                f"{self.destination} is a folder that holds no SavedModel; xport does not replace it.",
+                f"{self.destination} is a folder that holds no SavedModel and no PyTorch source; "
+                "xport does not replace it.",
                 "Choose another --output.",
             )
 
@@ -129,7 +132,9 @@ class Staging:
 
 
 def _replaceable(folder: Path) -> bool:
-    return (folder / "saved_model.pb").is_file() or not any(folder.iterdir())
+    names = {entry.name for entry in folder.iterdir()}
+    source_only = {SOURCE_FILE, WEIGHTS_FILE} <= names <= {SOURCE_FILE, WEIGHTS_FILE, "__pycache__", *MEMBERS}
+    return (folder / "saved_model.pb").is_file() or source_only or not names
 
 
 def is_full(folder: Path, error: BaseException) -> bool:

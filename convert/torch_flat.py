@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import nn
 from xport.convert.torch_values import flatten_outputs
 from xport.errors import UsageError
 from xport.signature import Signature
+
+_MEANT = ("self", "torch", "nn", "F")
+"""Names that mean something in the methods of a module."""
 
 
 def forward_parameters(module: nn.Module) -> list[inspect.Parameter]:
@@ -52,8 +56,10 @@ def python_names(names: Sequence[str]) -> list[str]:
     """Names that Python can use for arguments: legal ones stay, others as close as possible, all unique."""
     legal: list[str] = []
     for name in names:
-        changed = re.sub(r"\W", "_", name)
-        changed = changed if changed.isidentifier() and not keyword.iskeyword(changed) else f"x_{changed}"
+        # Python reads identifiers in this form, and renames __names inside of classes.
+        changed = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+        usable = changed.isidentifier() and not keyword.iskeyword(changed) and changed not in _MEANT
+        changed = changed if usable and not changed.startswith("__") else f"x_{changed}"
         while changed in legal:
             changed += "_"
         legal.append(changed)

@@ -14,6 +14,7 @@ from xport.convert.source import Source
 from xport.convert.torch_arch import build_module, importable_cwd, load_weights
 from xport.convert.torch_exported import FlatProgram, load_program
 from xport.convert.torch_quiet import quiet
+from xport.convert.torch_source import load_folder
 from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError, XportError
 from xport.formats import Content
 
@@ -101,6 +102,8 @@ def _load_file(source: Source, path: Path) -> nn.Module:
             return _load_state(source, path, _read_safetensors(path))
         case Content.TORCH_PICKLE:
             return _load_pickle(source, path)
+        case Content.TORCH_SOURCE:
+            return load_folder(path, trust=source.trust_pickle)
     raise UsageError(f"{path} does not belong to PyTorch; it is {source.format.value}.")
 
 

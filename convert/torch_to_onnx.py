@@ -29,7 +29,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         source: A module, zoo model, state dict, pickled module or ``.pt2`` file.
         target: The ``.onnx`` file to write.
         signature: The interface that the result has to show.
-        options: ``opset`` (20 by default).
+        options: ``opset`` (20 by default), ``optimize`` (true by default).
 
     Raises:
         ConversionError: If the exporter fails or changes the interface.
@@ -43,18 +43,22 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         program = export_program(source, module, signature)
     if table is None:
         table = _program_table(program)
-    model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table)
+    optimize = bool(options.get("optimize", True))
+    model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table, optimize=optimize)
     align_interface(model, signature)
     save_model(model, target)
 
 
-def export_onnx(program: torch.export.ExportedProgram, opset: int, table: dict[Any, Any] | None = None) -> ir.Model:
+def export_onnx(
+    program: torch.export.ExportedProgram, opset: int, table: dict[Any, Any] | None = None, *, optimize: bool = True
+) -> ir.Model:
     """Translate an exported program to ONNX in memory.
 
     Args:
         program: The program.
         opset: The version of ONNX's operators to use.
         table: Translations of operators that ``torch.onnx`` does not know.
+        optimize: Let ``torch.onnx`` simplify the graph.
 
     Returns:
         The model; its weights are those of the program, not copies.
@@ -67,7 +71,7 @@ def export_onnx(program: torch.export.ExportedProgram, opset: int, table: dict[A
             program,
             dynamo=True,
             opset_version=opset,
-            optimize=True,
+            optimize=optimize,
             verbose=False,
             custom_translation_table=table,
         )

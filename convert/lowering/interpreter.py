@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,11 +150,16 @@ class Interpreter:
         outputs = self.model.graph.outputs
         return [self.target.deliver(self.as_tensor(env[value]), _type_name(value)) for value in outputs]
 
-    def fold_constants(self) -> None:
-        """Evaluate every node whose inputs are all known, once, and keep the results."""
+    def fold_constants(self, may_fold: Callable[[ir.Node], bool] = lambda _: True) -> None:
+        """Evaluate every node whose inputs are all known, once, and keep the results.
+
+        Args:
+            may_fold: Asked about each such node.
+        """
         scope = Scope(self.constants, self.model.opset_imports, {})
         for node in self.model.graph:
-            if all(v is None or (v in self.constants and self.constants[v].known) for v in node.inputs):
+            known = all(v is None or (v in self.constants and self.constants[v].known) for v in node.inputs)
+            if known and may_fold(node):
                 results = self._evaluate(node, scope, only_known=True)
                 for value, result in zip(node.outputs, results or (), strict=bool(results)):
                     self.constants[value] = result

@@ -75,7 +75,11 @@ class Content(enum.Enum):
     SAVEDMODEL = "savedmodel"
     KERAS = "keras"
     TFLITE = "tflite"
+    TORCH_SOURCE = "pytorch source"  # a folder with model.py and model.safetensors
 
+
+SOURCE_FILE, WEIGHTS_FILE = "model.py", "model.safetensors"
+"""What a folder of PyTorch source holds."""
 
 FORMAT_OF_CONTENT = {
     Content.TORCHSCRIPT: Format.TORCHSCRIPT,
@@ -86,6 +90,7 @@ FORMAT_OF_CONTENT = {
     Content.SAVEDMODEL: Format.SAVEDMODEL,
     Content.KERAS: Format.KERAS,
     Content.TFLITE: Format.TFLITE,
+    Content.TORCH_SOURCE: Format.PYTORCH,
 }
 
 
@@ -120,9 +125,12 @@ def detect(path: Path) -> Content:
 def _detect_folder(path: Path) -> Content:
     if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
         return Content.SAVEDMODEL
+    if (path / SOURCE_FILE).is_file() and (path / WEIGHTS_FILE).is_file():
+        return Content.TORCH_SOURCE
     raise UnreadableModelError(
-        f"{path} is a folder without saved_model.pb.",
-        "Name a model file, or a SavedModel folder (for TF Serving's layout, the version folder inside).",
+        f"{path} is a folder without saved_model.pb, and without {SOURCE_FILE} and {WEIGHTS_FILE}.",
+        "Name a model file, a SavedModel folder (for TF Serving's layout, the version folder inside), or a folder "
+        "of PyTorch source.",
     )
 
 

@@ -77,6 +77,7 @@ def verify(
     device: str = "cpu",
     threads: int | None = None,
     worker: Worker | None = None,
+    trust_pickle: bool = False,
     verbose: bool = False,
 ) -> VerifyReport:
     """Run an artifact's golden inputs again and compare with the outputs of its source, which it carries.
@@ -86,6 +87,7 @@ def verify(
         device: Where to run it.
         threads: How many threads the runtime may use.
         worker: A process to run in; by default one of its own.
+        trust_pickle: Allow code in the artifact to run: PyTorch source is code, whatever its proof says.
         verbose: Let the process's messages through.
 
     Returns:
@@ -94,9 +96,10 @@ def verify(
     Raises:
         UsageError: If the artifact carries no proof or no golden inputs.
         UnreadableModelError: If the artifact or its proof is broken.
+        UntrustedCodeError: If opening the artifact would run code that it carries.
         WorkerError: If the runtime crashes.
     """
-    source = open_source(path)
+    source = open_source(path, trust_pickle=trust_pickle)
     where = Path(path)
     found = proof.read(where, source.format)
     if found is None:

@@ -90,7 +90,7 @@ def test_formats_lists_routes_and_needs(call, call_json):
     assert code == 0
     assert "pytorch → onnx → savedmodel" in out
     found = call_json("formats")[1]["routes"]
-    assert {row["target"] for row in found} == {"torchscript", "exported", "onnx", "savedmodel", "tflite"}
+    assert {row["target"] for row in found} == {"pytorch", "torchscript", "exported", "onnx", "savedmodel", "tflite"}
     assert any(row["choice"] == 2 for row in found)
 
 

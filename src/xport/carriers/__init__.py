@@ -6,6 +6,7 @@
 | SavedModel | ``assets.extra/xport/`` | any file tool |
 | TorchScript, ``.pt2`` | ``extra/`` inside the zip | ``torch.jit.load``, ``torch.export.load`` |
 | TFLite | ``Metadata`` entries with a buffer each | the TFLite metadata tools |
+| PyTorch source | files in its folder | any file tool |
 | others | files beside the model, ``NAME.xport.json`` | any file tool |
 
 None of them needs a framework to be read or written, and none reads the model's tensors.
@@ -36,7 +37,7 @@ _CARRIERS = {
     Format.TORCHSCRIPT: "xport.carriers.torch_archive",
     Format.EXPORTED: "xport.carriers.torch_archive",
     Format.TFLITE: "xport.carriers.tflite_metadata",
-    Format.PYTORCH: "xport.carriers.sidecar",
+    Format.PYTORCH: "xport.carriers.torch_files",
     Format.KERAS: "xport.carriers.sidecar",
 }
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Convert a model and prove the result.")
 @click.argument("source", type=click.Path(path_type=str))
-@click.option("--to", "target", type=FormatType(), required=True, help="torchscript, pt2, onnx, savedmodel or tflite.")
+@click.option(
+    "--to",
+    "target",
+    type=FormatType(),
+    required=True,
+    help="pytorch (source code), torchscript, pt2, onnx, savedmodel or tflite.",
+)
 @click.option("--output", "-o", "destination", type=click.Path(path_type=str), help="The file or folder to write.")
 @source_options
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from xport.convert.torch_loading import find_state, load_exported, load_module
 from xport.convert.torch_signature import derive_signature
 from xport.convert.torch_values import dtype_of
 from xport.errors import UsageError
-from xport.formats import Content
+from xport.formats import SOURCE_FILE, WEIGHTS_FILE, Content
 from xport.inspection.findings import Findings, is_weight
 from xport.signature import DTYPES, Signature
 
@@ -86,6 +87,8 @@ def find_in_module(source: Source) -> Findings:
         UnreadableModelError: If it is broken.
         UntrustedCodeError: If looking into it would run code that it carries.
     """
+    if source.content is Content.TORCH_SOURCE and not source.trust_pickle:
+        return _unopened(source)
     state = None if source.arch else _state(source)
     if state is not None:
         tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
@@ -103,6 +106,19 @@ def find_in_module(source: Source) -> Findings:
         operators=dict(Counter(leaves)),
         details={"class": type(module).__name__},
         notes=notes,
+    )
+
+
+def _unopened(source: Source) -> Findings:
+    """A folder of source code, looked at without running it."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(Path(str(source.path)) / WEIGHTS_FILE)
+    return Findings(
+        signature=proof.read_signature(source.path, source.format) if source.path else None,
+        parameters=_count(tensors.values()),
+        details={"tensors": len(tensors), "first_keys": list(tensors)[:8]},
+        notes=(f"{SOURCE_FILE} was not run; --trust-pickle shows the layers too.",),
     )
 
 
