@@ -12,11 +12,10 @@ import torch
 from xport.convert.onnx_to_module import to_module
 from xport.convert.source import Source
 from xport.convert.torch_export_program import export_dynamic
-from xport.convert.torch_flat import python_names
 from xport.convert.torch_probe import probe_inputs, settings
 from xport.convert.torch_quiet import conversion
 from xport.errors import ConversionError
-from xport.signature import Signature, TensorSpec
+from xport.signature import Signature, TensorSpec, python_names
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ class Staging:
     Args:
         destination: The file or folder that the result will be.
         overwrite: Whether something that is there may be replaced.
+        marker: The file by which a folder is known as one that xport wrote and may replace; "" for a model's folder.
 
     Attributes:
         destination: As given, absolute.
@@ -33,9 +34,10 @@ class Staging:
         DestinationError: If the destination exists and may not be replaced, or cannot be written.
     """
 
-    def __init__(self, destination: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, destination: Path, *, overwrite: bool = False, marker: str = "") -> None:
         self.destination = Path(os.path.abspath(destination))  # not resolve(): a link is replaced, not followed
         self.overwrite = overwrite
+        self.marker = marker
         self.folder = self.destination
         self._made: Path | None = None
         self._check()
@@ -54,12 +56,19 @@ class Staging:
                 f"{self.destination} exists already.",
                 "Add --force to replace it, or choose another --output.",
             )
-        if self.destination.is_dir() and not self.destination.is_symlink() and not _replaceable(self.destination):
+        if self.destination.is_dir() and not self.destination.is_symlink() and not self._replaceable():
+            what = self.marker or "SavedModel and no PyTorch source"
             raise DestinationError(
-                f"{self.destination} is a folder that holds no SavedModel and no PyTorch source; "
-                "xport does not replace it.",
+                f"{self.destination} is a folder that holds no {what}; xport does not replace it.",
                 "Choose another --output.",
             )
+
+    def _replaceable(self) -> bool:
+        names = {entry.name for entry in self.destination.iterdir()}
+        if not names or self.marker:
+            return not names or (self.destination / self.marker).is_file()
+        source_only = {SOURCE_FILE, WEIGHTS_FILE} <= names <= {SOURCE_FILE, WEIGHTS_FILE, "__pycache__", *MEMBERS}
+        return source_only or (self.destination / "saved_model.pb").is_file()
 
     def __enter__(self) -> Self:
         parent = self.destination.parent
@@ -129,12 +138,6 @@ class Staging:
             with contextlib.suppress(OSError):  # the first error is the one to tell
                 os.replace(aside, target)
             raise
-
-
-def _replaceable(folder: Path) -> bool:
-    names = {entry.name for entry in folder.iterdir()}
-    source_only = {SOURCE_FILE, WEIGHTS_FILE} <= names <= {SOURCE_FILE, WEIGHTS_FILE, "__pycache__", *MEMBERS}
-    return (folder / "saved_model.pb").is_file() or source_only or not names
 
 
 def is_full(folder: Path, error: BaseException) -> bool:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import keyword
-import re
-import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +10,7 @@ from torch import nn
 
 from xport.convert.torch_values import flatten_outputs
 from xport.errors import UsageError
-from xport.signature import Signature
-
-_MEANT = ("self", "torch", "nn", "F")
-"""Names that mean something in the methods of a module."""
+from xport.signature import Signature, python_names
 
 
 def forward_parameters(module: nn.Module) -> list[inspect.Parameter]:
@@ -50,20 +43,6 @@ def argument_names(module: nn.Module) -> list[str]:
     """Names of the arguments of ``forward`` that may be given by name."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in forward_parameters(module) if p.kind in kinds]
-
-
-def python_names(names: Sequence[str]) -> list[str]:
-    """Names that Python can use for arguments: legal ones stay, others as close as possible, all unique."""
-    legal: list[str] = []
-    for name in names:
-        # Python reads identifiers in this form, and renames __names inside of classes.
-        changed = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
-        usable = changed.isidentifier() and not keyword.iskeyword(changed) and changed not in _MEANT
-        changed = changed if usable and not changed.startswith("__") else f"x_{changed}"
-        while changed in legal:
-            changed += "_"
-        legal.append(changed)
-    return legal
 
 
 def flat_module(module: nn.Module, signature: Signature, *, keep_structure: bool = False) -> nn.Module:

@@ -12,12 +12,12 @@ from torch import nn
 from xport import proof
 from xport.convert.source import Source
 from xport.convert.torch_exported import FlatProgram
-from xport.convert.torch_flat import argument_names, forward_parameters, python_names
+from xport.convert.torch_flat import argument_names, forward_parameters
 from xport.convert.torch_recorded import example_specs
 from xport.convert.torch_values import dtype_of, to_tensor
 from xport.errors import UsageError
 from xport.formats import Format
-from xport.signature import TensorSpec, dtype_name
+from xport.signature import TensorSpec, dtype_name, python_names
 
 
 def input_specs(source: Source, module: nn.Module) -> tuple[TensorSpec, ...]:

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xport.convert.torch_flat import python_names
 from xport.convert.torch_values import to_tensor, torch_dtype
-from xport.signature import TensorSpec
+from xport.signature import TensorSpec, python_names
 
 # Pairs of sizes, one pair a symbol. Within a row no two symbols share a pair, and no small sum, product, half or
 # difference of some of them is a pair of the row, so that an output's size names its symbol.

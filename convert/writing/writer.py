@@ -11,7 +11,6 @@ import numpy as np
 from xport.convert.lowering.model import infer_shapes
 from xport.convert.primitives.narrow_types import carry
 from xport.convert.primitives.torch_core import CARRIED, to_torch
-from xport.convert.torch_flat import python_names
 from xport.convert.writing import preparing
 from xport.convert.writing.blocks import arrange
 from xport.convert.writing.classes import Classes
@@ -19,7 +18,7 @@ from xport.convert.writing.names import class_name, identifier
 from xport.convert.writing.text import source_text
 from xport.convert.writing.translator import Program, Translator
 from xport.formats import SOURCE_FILE, WEIGHTS_FILE
-from xport.signature import Signature
+from xport.signature import Signature, python_names
 
 
 def write(onnx_file: Path, folder: Path, signature: Signature, *, name: str = "") -> None:

@@ -17,6 +17,7 @@ _EXTRAS = {
     "tensorflow": "cpu",
     "ai_edge_litert": "cpu",
     "jinja2": "report",
+    "yaml": "serve",
     "matplotlib": "report",
     "tensorboardX": "report",
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +54,24 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """The signature's name of a numpy dtype: the inverse of `numpy_dtype`."""
     return "string" if dtype.kind in "OSUT" else dtype.name
+
+
+_MEANT = ("self", "torch", "nn", "F")
+"""Names that mean something in the methods of a module."""
+
+
+def python_names(names: Sequence[str]) -> list[str]:
+    """Names that Python can use for arguments: legal ones stay, others as close as possible, all unique."""
+    legal: list[str] = []
+    for name in names:
+        # Python reads identifiers in this form, and renames __names inside of classes.
+        changed = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+        usable = changed.isidentifier() and not keyword.iskeyword(changed) and changed not in _MEANT
+        changed = changed if usable and not changed.startswith("__") else f"x_{changed}"
+        while changed in legal:
+            changed += "_"
+        legal.append(changed)
+    return legal
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class TorchRunner(BaseRunner):
         recorded = proof.read_signature(source.path, source.format)
         if recorded is None:
             return None
-        from xport.convert.torch_flat import argument_names, python_names
+        from xport.convert.torch_flat import argument_names
+        from xport.signature import python_names
 
         names = argument_names(module)
         if set(python_names([spec.name for spec in recorded.inputs])) <= set(names):

@@ -1,0 +1,1 @@
+"""Servers of others, started, watched and stopped."""

@@ -1,0 +1,1 @@
+"""Bundles: folders with everything that an engine needs to serve proven models."""
