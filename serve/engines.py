@@ -48,9 +48,21 @@ class Engine:
         return source if source in self.formats else self.target.get(source, self.default_target)
 
 
+_EMBEDDED = (Format.TORCHSCRIPT, Format.EXPORTED, Format.ONNX, Format.SAVEDMODEL, Format.TFLITE)
+_CLUSTER = ("image", "namespace", "replicas", "cpus", "memory")
+"""What the engines for clusters have in common; see `xport.serve.packaging.cluster.Placement`."""
+
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
+        Engine(
+            "embedded",
+            _EMBEDDED,
+            "xport.serve.packaging.embedded:write",
+            target={Format.KERAS: Format.SAVEDMODEL},
+            options=("base_image",),
+            single=True,
+        ),
         Engine(
             "tf-serving",
             (Format.SAVEDMODEL,),
@@ -66,6 +78,22 @@ ENGINES: Mapping[str, Engine] = {
             "xport.serve.launching.torchserve:launch",
             target={Format.PYTORCH: Format.TORCHSCRIPT},
             options=("base_image",),
+        ),
+        Engine(
+            "kserve",
+            _EMBEDDED,
+            "xport.serve.packaging.kserve:write",
+            target={Format.KERAS: Format.SAVEDMODEL},
+            options=("base_image", "storage_uri", *_CLUSTER),
+            single=True,
+        ),
+        Engine(
+            "kubernetes",
+            _EMBEDDED,
+            "xport.serve.packaging.kubernetes:write",
+            target={Format.KERAS: Format.SAVEDMODEL},
+            options=("base_image", *_CLUSTER),
+            single=True,
         ),
     )
 }

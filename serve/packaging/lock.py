@@ -53,6 +53,20 @@ def lock(packages: Iterable[str]) -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
 
 
+def own_distribution() -> importlib.metadata.Distribution:
+    """What is known about the installed xport.
+
+    Raises:
+        MissingRuntimeError: If it runs from a copy that was never installed.
+    """
+    try:
+        return importlib.metadata.distribution("xport-ml")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingRuntimeError(
+            "xport is not installed, so that what it needs is not known.", "Install the checkout: pip install -e ."
+        ) from error
+
+
 def _installed(name: str) -> tuple[str, list[str]]:
     """Version and requirements of a distribution."""
     try:
