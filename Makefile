@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types conformance bench-convert bench-validate clean
+.PHONY: demo test test-containers lint types conformance bench-convert bench-validate clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -11,6 +11,13 @@ demo: .venv/demo.stamp
 test: .venv/dev.stamp
 	@echo "== tests (about ten minutes on two cores; --slow=all runs everything)"
 	@$(BIN)/python -m pytest -n 2 --slow=rotating $(ARGS)
+
+# Builds and runs the container bundles for real; needs root on Debian 12 and says why where it cannot.
+test-containers: .venv/dev.stamp
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v buildah >/dev/null; then \
+	  echo "== installing podman, buildah, runc, debootstrap"; apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	  podman buildah runc debootstrap iptables netavark aardvark-dns slirp4netns >/dev/null; fi
+	@XPORT_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers -p no:xdist -rs $(ARGS)
 
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check .
@@ -39,6 +46,7 @@ bench-validate: .venv/dev.stamp
 .venv/%.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "== installing xport and its runtimes into .venv (torch and TensorFlow are large: minutes the first time)"
 	@$(PIP) install -c constraints.txt -e '.[cpu,$*]'
+	@if [ $* = dev ]; then $(PIP) install --no-deps tensorflow-serving-api==2.21.0; fi  # it would pull all of tensorflow
 	@touch $@
 
 clean:

@@ -21,6 +21,7 @@ from xport.errors import UsageError, XportError
 
 _TAIL = 20
 _POLL = 0.1
+_GONE_SECONDS = 5.0
 
 
 @dataclass
@@ -108,6 +109,7 @@ class Running:
         # What the server started and left behind ends too: it is in the same session.
         _signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        _wait_group_gone(self.process.pid)
         while self._endings:
             self._endings.pop()()
 
@@ -231,6 +233,15 @@ def get_json(url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | Non
 def _signal_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def _wait_group_gone(pid: int) -> None:
+    """Wait, not forever, until the last process of a group is gone: killing takes the system a moment."""
+    end = time.monotonic() + _GONE_SECONDS
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < end:
+            os.killpg(pid, 0)
+            time.sleep(_POLL / 10)
 
 
 def _how(code: int) -> str:

@@ -29,6 +29,8 @@ IMAGE = PYTHON_IMAGE
 """Debian 12 has Java 17, which TorchServe 0.12 wants."""
 INSIDE = "/bundle"
 PORT = 8080
+TMPFS = "/run/xport:exec,mode=1777"
+"""The server's working folder: Java loads what it unpacks there, so that "noexec" would break it."""
 HANDLER = "xport_handler.py"
 TENSORS = "xport_tensors.py"
 BATCH = 16
@@ -68,15 +70,13 @@ def write(folder: Path, models: Sequence[Packed], *, base_image: str = IMAGE) ->
     if any(model.format is Format.ONNX for model in models):
         packages.add("onnxruntime")
     render.write_lines(folder / "requirements.lock", lock(sorted(packages)))
-    config = {"models": names, "inside": INSIDE, "port": PORT, "user": _USER, "image": base_image}
+    config = {"models": names, "inside": INSIDE, "port": PORT, "user": _USER, "image": base_image, "tmpfs": TMPFS}
     render.write(
         folder / "config.properties", "torchserve.properties.j2", **server_settings(f"{INSIDE}/{MODELS}", names)
     )
     shutil.copyfile(Path(__file__).parent / "torchserve_health.py", folder / "health.py")
     render.write(folder / "Dockerfile", "torchserve.Dockerfile.j2", **config)
-    render.write_yaml(
-        folder / "compose.yaml", compose("torchserve", {PORT: PORT}, writable=[f"/run/xport:uid={_USER}"])
-    )
+    render.write_yaml(folder / "compose.yaml", compose("torchserve", {PORT: PORT}, writable=[TMPFS]))
     render.write(folder / "README.md", "torchserve.README.md.j2", **config, packed=models)
     return archived
 
