@@ -81,7 +81,8 @@ class Machine:
         """Build a bundle's image by its own Dockerfile."""
         options = ["--isolation=chroot", "--network", "host", "--pull-never", "--format", "docker"]
         if _CERTIFICATES.is_file():
-            options += ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro", "--env", f"PIP_CERT={_CERTIFICATES}"]
+            # Not over the image's own folder: Java writes its keystore there when it is installed.
+            options += ["-v", f"{_CERTIFICATES}:/mnt/certificates.crt:ro", "--env", "PIP_CERT=/mnt/certificates.crt"]
         # Where this machine gets its packages from, the container does too.
         for wheels in self(sys.executable, "-m", "pip", "config", "get", "global.find-links", check=False).split():
             if Path(wheels).is_dir():
