@@ -12,6 +12,7 @@
         ├── ConversionError           a route was tried and broke
         │   └── UnsupportedError      exit code 2: what a target cannot express exactly
         ├── WorkerError               a child process crashed, hung or was killed
+        ├── ServingError              a request that a server refused or could not answer
         └── ParityError               exit code 3: the numbers or the interface changed
     UserWarning
     └── XportWarning
@@ -98,6 +99,26 @@ class WorkerError(XportError):
     """
 
     how = ""
+
+
+class ServingError(XportError):
+    """A request that a server refused or could not answer.
+
+    Attributes:
+        code: The canonical name of the status (``INVALID_ARGUMENT``, ``NOT_FOUND``, …); `xport.serve.protocols.status`
+            says what each protocol makes of it.
+    """
+
+    def __init__(self, message: str, fix: str = "", *, code: str = "INVALID_ARGUMENT") -> None:
+        super().__init__(message, fix)
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_serving_error, (self.message, self.fix, self.code))
+
+
+def _serving_error(message: str, fix: str, code: str) -> ServingError:
+    return ServingError(message, fix, code=code)
 
 
 class ParityError(XportError):

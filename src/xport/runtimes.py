@@ -20,6 +20,10 @@ _EXTRAS = {
     "yaml": "serve",
     "matplotlib": "report",
     "tensorboardX": "report",
+    "aiohttp": "serve",
+    "orjson": "serve",
+    "prometheus_client": "serve",
+    "grpc": "serve",
 }
 # Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
 DEFAULTS = {

@@ -23,6 +23,10 @@ _SCALARS = {
     "bool": _Type.TYPE_BOOL,
     "string": _Type.TYPE_STRING,
     "bytes": _Type.TYPE_BYTES,
+    "float": _Type.TYPE_FLOAT,
+    "double": _Type.TYPE_DOUBLE,
+    "uint32": _Type.TYPE_UINT32,
+    "uint64": _Type.TYPE_UINT64,
 }
 
 # A field is "name type number"; "[]" behind the type repeats it, "{}" makes it the values of a map from

@@ -114,7 +114,7 @@ def test_tf_serving(machine, model, start, tmp_path):
     """The image of TF Serving is not to be had here: the strict stand-in takes its place, the rest is real."""
     context = tmp_path / "base"
     context.mkdir()
-    standin = HERE.parent / "serve" / "standins" / "tensorflow_model_server.py"
+    standin = HERE.parent / "deploy" / "standins" / "tensorflow_model_server.py"
     text = f"#!/usr/bin/python3\n{standin.read_text()}"
     (context / "tensorflow_model_server").write_text(text)
     (context / "tensorflow_model_server").chmod(0o755)

@@ -1,70 +1,101 @@
-"""Proven models and a bundle, made once a run."""
+"""Small ONNX models and a store of them in this process."""
 
-from __future__ import annotations
-
+import asyncio
+import contextlib
 import importlib.util
-import socket
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from xport.convert.api import convert
+from xport import proof
+from xport.artifact import Proof
+from xport.formats import Format
+from xport.serve.embedded.options import ServerOptions
+from xport.serve.embedded.store import Store, parse_model
+from xport.signature import Signature, TensorSpec
 
-_TINY = Path(__file__).parent.parent / "convert" / "tiny_onnx.py"
+_TESTS = Path(__file__).parent.parent
 
 
-def _load_tiny():
-    spec = importlib.util.spec_from_file_location("serve_tiny_onnx", _TINY)
+def _load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-save_tiny_onnx = _load_tiny().save_tiny
-
-
-@pytest.fixture(scope="session")
-def save_tiny():
-    return save_tiny_onnx
-
-
-@pytest.fixture(scope="session")
-def proven(tmp_path_factory):
-    """The same small model, proven, by format; made when first asked for."""
-    folder = tmp_path_factory.mktemp("proven")
-    source = save_tiny_onnx(folder / "source.onnx")
-    made: dict[str, Path] = {}
-
-    def proven(name: str) -> Path:
-        if name not in made:
-            suffix = {"onnx": ".onnx", "savedmodel": "", "torchscript": ".pt", "exported": ".pt2", "tflite": ".tflite"}
-            made[name] = folder / f"tiny_{name}{suffix[name]}"
-            convert(source, name, made[name])
-        return made[name]
-
-    return proven
-
-
-@pytest.fixture(scope="session")
-def tf_bundle(proven, tmp_path_factory):
-    """A bundle for TF Serving. Not to be changed."""
-    from xport.serve.packaging.api import package
-
-    path = tmp_path_factory.mktemp("bundle") / "tf"
-    return package([f"tiny={proven('savedmodel')}"], "tf-serving", path)
+_protocol = _load("serve_protocol_conftest", _TESTS / "protocol" / "conftest.py")
 
 
 @pytest.fixture
-def free_ports():
-    """Ports that nobody listens on."""
+def running():
+    """Starts ``xport serve`` with arguments; a context manager."""
+    return _protocol.running
 
-    def free_ports(count: int) -> list[int]:
-        sockets = [socket.socket() for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        ports = [s.getsockname()[1] for s in sockets]
-        for s in sockets:
-            s.close()
-        return ports
 
-    return free_ports
+@pytest.fixture
+def save_scaled():
+    """Writes ``y = x * scale`` for x of two features, with golden cases."""
+
+    def save(path, *, scale=2.0, golden=True, wrong=False, batch="batch"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        graph = helper.make_graph(
+            [helper.make_node("Mul", ["x", "s"], ["y"])],
+            "scaled",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 2])],
+            [numpy_helper.from_array(np.array(scale, np.float32), "s")],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        if golden:
+            signature = Signature((TensorSpec("x", "float32", (batch, 2)),), (TensorSpec("y", "float32", (batch, 2)),))
+            x = np.array([[1, -2]], np.float32)
+            expected = x * np.float32(scale) + np.float32(wrong)
+            proof.attach(path, Format.ONNX, signature, Proof({"name": "net"}, (), {}), [({"x": x}, {"y": expected})])
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_nodes():
+    """Writes an ONNX model of given nodes from x float32[batch,2] to y."""
+
+    def save(path, nodes, *, output=("batch", 2), constants=None):
+        weights = [numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()]
+        graph = helper.make_graph(
+            nodes,
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
+            weights,
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def with_store():
+    """Runs ``scenario(store)`` against a loaded store."""
+
+    def run(models, scenario, **settings):
+        async def main():
+            store = Store([parse_model(str(model)) for model in models], ServerOptions(**settings))
+            await store.load()
+            try:
+                async with asyncio.timeout(120):
+                    return await scenario(store)
+            finally:
+                with contextlib.suppress(Exception):
+                    await store.unload(0)
+
+        return asyncio.run(main())
+
+    return run
