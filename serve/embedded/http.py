@@ -21,6 +21,7 @@ from xport.serve.protocols.status import HTTP_STATUS
 
 Handler = Callable[[Request], Awaitable[Answer]]
 _OPEN = ("/v2/health/live", "/v2/health/ready")  # a probe has no token
+_LINGER = 2.0  # seconds in which a refused body may end, so that its client reads the answer
 _log = logging.getLogger("xport.serve")
 _access = logging.getLogger("xport.serve.access")
 
@@ -52,6 +53,7 @@ class HttpFrontEnd:
             self.handle,
             handler_cancellation=True,  # a client that leaves takes its request with it
             keepalive_timeout=self._options.idle_timeout,
+            lingering_time=_LINGER,
             access_log=None,
             logger=logging.getLogger("xport.serve.http"),
         )
@@ -84,7 +86,7 @@ class HttpFrontEnd:
         if self._tokens and path.lower() not in _OPEN and not self._is_let_in(request):
             raise ServingError("A bearer token is needed: Authorization: Bearer TOKEN", code="UNAUTHENTICATED")
         if self.draining and path.lower() != "/v2/health/live":
-            raise ServingError("The server is shutting down.", code="UNAVAILABLE")
+            raise ServingError("The server is starting or shutting down.", code="UNAVAILABLE")
         for prefix, handler in self._handlers:
             if path.startswith(prefix) or path.lower().startswith(prefix):
                 return await handler(request)

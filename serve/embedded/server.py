@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from xport.errors import UsageError
+from xport.serve.embedded.grpc_front import GrpcFrontEnd
 from xport.serve.embedded.http import Handler, HttpFrontEnd, tls_context
 from xport.serve.embedded.http_body import Answer, Request
 from xport.serve.embedded.metrics import Metrics
 from xport.serve.embedded.options import ServerOptions
 from xport.serve.embedded.store import Model, Store
 from xport.serve.embedded.tf_rest import TfRest
+from xport.serve.embedded.v2_rest import V2Rest
 
 _log = logging.getLogger("xport.serve")
 
@@ -32,6 +34,7 @@ class EmbeddedServer:
 
     Attributes:
         port: The HTTP port that it listens on.
+        grpc_port: The gRPC port; None if it serves none.
         store: Its models.
     """
 
@@ -41,11 +44,18 @@ class EmbeddedServer:
         self.store = Store(models, options, self.metrics.batch)
         self.metrics.watch(self.store)
         self.port = options.port
-        self._front = HttpFrontEnd(options, self.metrics, self._handlers(), _tokens(options))
+        self.grpc_port = options.grpc_port
+        tokens = _tokens(options)
+        self._front = HttpFrontEnd(options, self.metrics, self._handlers(), tokens)
+        self._grpc = GrpcFrontEnd(self.store, options, self.metrics, tokens)
         self._exit = contextlib.AsyncExitStack()
 
     def _handlers(self) -> list[tuple[str, Handler]]:
-        return [("/v1/", TfRest(self.store).handle), ("/metrics", self._metrics_page)]
+        return [
+            ("/v1/", TfRest(self.store).handle),
+            ("/v2", V2Rest(self.store).handle),
+            ("/metrics", self._metrics_page),
+        ]
 
     async def _metrics_page(self, request: Request) -> Answer:
         return Answer(self.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
@@ -53,12 +63,15 @@ class EmbeddedServer:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             # The ports first: whoever starts a second server learns it before a model was loaded.
+            self._front.draining = self._grpc.draining = True  # until the models are loaded
             await self._listen_http(stack)
+            if self.options.grpc_port is not None:
+                await self._listen_grpc(stack)
             stack.push_async_callback(self.store.unload, self.options.drain_timeout)
             await self.store.load()
             watch = asyncio.create_task(self.store.watch())
             stack.push_async_callback(_cancel, watch)
-            self._front.draining = False
+            self._front.draining = self._grpc.draining = False
             self._exit = stack.pop_all()
         return self
 
@@ -70,14 +83,13 @@ class EmbeddedServer:
 
     async def drain(self) -> None:
         """Refuse what comes (503) and let what is in flight finish."""
-        self._front.draining = True
+        self._front.draining = self._grpc.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.options.drain_timeout):
-                while self._front.in_flight:
+                while self._front.in_flight + self._grpc.in_flight:
                     await asyncio.sleep(0.01)
 
     async def _listen_http(self, stack: contextlib.AsyncExitStack) -> None:
-        self._front.draining = True  # until the models are loaded
         http = self._front.server()
         try:
             context = tls_context(self.options)
@@ -102,6 +114,13 @@ class EmbeddedServer:
 
         stack.push_async_callback(close)
 
+    async def _listen_grpc(self, stack: contextlib.AsyncExitStack) -> None:
+        try:
+            server, self.grpc_port = await self._grpc.start()
+        except OSError as error:
+            raise cannot_listen(self.options.host, self.options.grpc_port or 0, error, "--grpc-port") from error
+        stack.push_async_callback(server.stop, 1.0)
+
 
 async def serve(models: Sequence[Model], options: ServerOptions) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
@@ -120,6 +139,8 @@ async def serve(models: Sequence[Model], options: ServerOptions) -> None:
         return
     server = await starting
     scheme = "https" if options.tls_cert else "http"
+    if server.grpc_port is not None:
+        _log.info("gRPC on %s:%d", options.host, server.grpc_port)
     _log.info("Serving %s on %s://%s:%d", ", ".join(server.store.models), scheme, options.host, server.port)
     try:
         await stopping

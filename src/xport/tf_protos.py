@@ -34,7 +34,9 @@ _SCALARS = {
 _FRAMEWORK = {
     "Dim": "size int64 1, name string 2",
     "TensorShapeProto": "dim Dim[] 2, unknown_rank bool 3",
-    "TensorProto": "dtype int32 1, tensor_shape TensorShapeProto 2, tensor_content bytes 4,string_val bytes[] 8",
+    "TensorProto": "dtype int32 1, tensor_shape TensorShapeProto 2, tensor_content bytes 4,"
+    "float_val float[] 5, double_val double[] 6, int_val int32[] 7, string_val bytes[] 8, int64_val int64[] 10,"
+    "bool_val bool[] 11, half_val int32[] 13, uint32_val uint32[] 16, uint64_val uint64[] 17",
     "NameAttrList": "name string 1",
     "ListValue": "func NameAttrList[] 9",
     "AttrValue": "list ListValue 1, type int32 6, shape TensorShapeProto 7, tensor TensorProto 8,func NameAttrList 10",
@@ -110,7 +112,7 @@ class Messages:
         if base:
             file.dependency.append(f"{base._package}.proto")
         for name, fields in messages.items():
-            self._declare(file.message_type.add(name=name), name, fields.split(","))
+            self._declare(file.message_type.add(name=name), name, filter(None, fields.split(",")))
         self.pool.Add(file)
 
     def __getattr__(self, name: str) -> Any:

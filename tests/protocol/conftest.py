@@ -27,7 +27,7 @@ def _load(name):
 
 models = _load("models")
 _GRPC = re.compile(r"gRPC on \S+:(\d+)")
-_HTTP = re.compile(r"Serving .* on (https?://\S+)")
+_HTTP = re.compile(r"Serving .* on (https?://[^\s\"]+)")
 
 
 class Running:

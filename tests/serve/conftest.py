@@ -32,14 +32,19 @@ def _load(name, path):
 _protocol = _load("serve_protocol_conftest", _TESTS / "protocol" / "conftest.py")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def running():
     """Starts ``xport serve`` with arguments; a context manager."""
     return _protocol.running
 
 
 @pytest.fixture
-def save_scaled():
+def save_scaled(save_scaled_once):
+    return save_scaled_once
+
+
+@pytest.fixture(scope="session")
+def save_scaled_once():
     """Writes ``y = x * scale`` for x of two features, with golden cases."""
 
     def save(path, *, scale=2.0, golden=True, wrong=False, batch="batch"):
