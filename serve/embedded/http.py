@@ -20,7 +20,7 @@ from xport.serve.protocols.json_text import write
 from xport.serve.protocols.status import HTTP_STATUS
 
 Handler = Callable[[Request], Awaitable[Answer]]
-_OPEN = ("/v2/health/live", "/v2/health/ready")  # a probe has no token
+_OPEN = ("/v2/health/live", "/v2/health/ready", "/")  # a probe has no token, a browser none yet
 _LINGER = 2.0  # seconds in which a refused body may end, so that its client reads the answer
 _log = logging.getLogger("xport.serve")
 _access = logging.getLogger("xport.serve.access")

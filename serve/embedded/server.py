@@ -15,9 +15,9 @@ from typing import Self
 from xport.errors import UsageError
 from xport.serve.embedded.grpc_front import GrpcFrontEnd
 from xport.serve.embedded.http import Handler, HttpFrontEnd, tls_context
-from xport.serve.embedded.http_body import Answer, Request
 from xport.serve.embedded.metrics import Metrics
 from xport.serve.embedded.options import ServerOptions
+from xport.serve.embedded.pages import Pages
 from xport.serve.embedded.store import Model, Store
 from xport.serve.embedded.tf_rest import TfRest
 from xport.serve.embedded.v2_rest import V2Rest
@@ -54,11 +54,8 @@ class EmbeddedServer:
         return [
             ("/v1/", TfRest(self.store).handle),
             ("/v2", V2Rest(self.store).handle),
-            ("/metrics", self._metrics_page),
+            ("/", Pages(self.store, self.metrics).handle),
         ]
-
-    async def _metrics_page(self, request: Request) -> Answer:
-        return Answer(self.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
