@@ -72,7 +72,7 @@ class V2Rest:
 
     async def _infer(self, request: Request, servable: Servable) -> Answer:
         request.note(servable)
-        length = request.headers.get(v2_infer.LENGTH_HEADER)
+        length = request.headers.get(v2_tensors.LENGTH_HEADER)
         body = v2_infer.read_body(await request.body(), length)
         _, endpoint = servable.endpoint()
         asked = v2_infer.wanted(body.document, endpoint.signature)
@@ -81,7 +81,7 @@ class V2Rest:
         data, size = v2_infer.answer(outputs, asked, servable.name, servable.version, request_id)
         if size is None:
             return Answer(data)
-        return Answer(data, "application/octet-stream", {v2_infer.LENGTH_HEADER: str(size)})
+        return Answer(data, "application/octet-stream", {v2_tensors.LENGTH_HEADER: str(size)})
 
 
 def find(store: Store, name: str, version: str) -> Servable:

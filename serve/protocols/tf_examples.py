@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from xport.errors import ServingError
-from xport.serve.protocols.json_text import kind, show, write
+from xport.serve.protocols.json_text import write
+from xport.serve.protocols.json_values import kind, show
 from xport.serve.protocols.tf_predict import signature_of
 from xport.serve.protocols.tf_tensors import is_base64, tensor
 from xport.signature import Signature, TensorSpec

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from xport.errors import ServingError
-from xport.serve.protocols.json_text import is_finite, plain, show, write
+from xport.serve.protocols.json_text import write
+from xport.serve.protocols.json_values import is_finite, plain, show
 from xport.serve.protocols.tf_tensors import is_base64, tensor
 from xport.signature import Signature, TensorSpec
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xport.errors import ServingError
-from xport.serve.protocols.json_text import kind, show
+from xport.serve.protocols.json_values import kind, show
 from xport.serve.protocols.tf_dtypes import DTYPE_WORDS
 from xport.signature import TensorSpec, numpy_dtype
 

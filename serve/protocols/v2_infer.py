@@ -10,11 +10,10 @@ import numpy as np
 
 from xport.errors import ServingError
 from xport.serve.protocols import v2_tensors
-from xport.serve.protocols.json_text import is_finite, parse, write
+from xport.serve.protocols.json_text import parse, write
+from xport.serve.protocols.json_values import is_finite
+from xport.serve.protocols.v2_tensors import LENGTH_HEADER
 from xport.signature import Signature, dtype_name
-
-LENGTH_HEADER = "Inference-Header-Content-Length"
-"""Says how many bytes of a body are JSON; the rest is raw tensors."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xport.errors import ServingError
-from xport.serve.protocols.json_text import kind, plain
+from xport.serve.protocols.json_values import kind, plain
 from xport.signature import Signature, TensorSpec, numpy_dtype
 
 _NAMES = {
@@ -34,6 +34,9 @@ _NAMES = {
     "bfloat16": "BF16",
     "string": "BYTES",
 }
+_DTYPES = {word: name for name, word in _NAMES.items()}
+LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Says how many bytes of an HTTP body are JSON; the rest is raw tensors."""
 _LENGTH = struct.Struct("<I")
 _JSON_TYPES: Mapping[str, tuple[set[type], str]] = {
     "f": ({int, float}, "numbers"),
@@ -53,6 +56,17 @@ def datatype(dtype: str) -> str:
     if dtype not in _NAMES:
         raise ServingError(f"The protocol has no datatype for {dtype}.", code="UNIMPLEMENTED")
     return _NAMES[dtype]
+
+
+def dtype_of(word: str) -> str:
+    """The dtype of the protocol's name.
+
+    Raises:
+        ServingError: If there is none.
+    """
+    if word not in _DTYPES:
+        raise ServingError(f"There is no datatype {word!r}.")
+    return _DTYPES[word]
 
 
 def specs(signature: Sequence[TensorSpec]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xport.errors import InputsError as InputsError
     from xport.errors import MissingRuntimeError as MissingRuntimeError
     from xport.errors import ParityError as ParityError
+    from xport.errors import ServingError as ServingError
     from xport.errors import UnreadableModelError as UnreadableModelError
     from xport.errors import UnsupportedError as UnsupportedError
     from xport.errors import UntrustedCodeError as UntrustedCodeError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from xport.formats import Format as Format
     from xport.inspection import inspect as inspect
     from xport.loading import load as load
+    from xport.serve.client import Client as Client
     from xport.signature import Signature as Signature
     from xport.signature import TensorSpec as TensorSpec
     from xport.validate.api import validate as validate
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "xport.artifact",
+    "Client": "xport.serve.client",
     "ConversionError": "xport.errors",
     "DestinationError": "xport.errors",
     "Format": "xport.formats",
@@ -50,6 +53,7 @@ _HOMES = {
     "MissingRuntimeError": "xport.errors",
     "ParityError": "xport.errors",
     "Proof": "xport.artifact",
+    "ServingError": "xport.errors",
     "Signature": "xport.signature",
     "TensorSpec": "xport.signature",
     "Tolerance": "xport.validate.verdicts",
@@ -70,6 +74,7 @@ _CALLABLE = ("convert", "validate", "verify")
 
 __all__ = [
     "Artifact",
+    "Client",
     "ConversionError",
     "DestinationError",
     "Format",
@@ -77,6 +82,7 @@ __all__ = [
     "MissingRuntimeError",
     "ParityError",
     "Proof",
+    "ServingError",
     "Signature",
     "TensorSpec",
     "Tolerance",
