@@ -30,7 +30,7 @@ def plain(array: np.ndarray, *, as_bytes: bool = False) -> Any:
         array = array.astype(np.float32)
     elif array.dtype.name in ("int4", "uint4", "int2", "uint2"):
         array = array.astype(np.int8)
-    return np.ascontiguousarray(array).reshape(array.shape)  # the first alone would give a scalar an axis
+    return np.ascontiguousarray(array) if array.ndim else array[()]  # orjson writes scalars, but no array without axes
 
 
 def _strings(value: Any, as_bytes: bool) -> Any:

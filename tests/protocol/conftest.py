@@ -75,6 +75,12 @@ def running(*arguments):
 
 
 @pytest.fixture(scope="session")
+def start_server():
+    """Starts ``xport serve`` with arguments; a context manager."""
+    return running
+
+
+@pytest.fixture(scope="session")
 def suite_models(tmp_path_factory):
     """The paths of both models by format, each format written once."""
     written = {}
