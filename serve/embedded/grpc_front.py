@@ -6,6 +6,7 @@ No generated code: a method is its name, the class of its request, and a functio
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import logging
 import time
@@ -87,7 +88,7 @@ class GrpcFrontEnd:
         try:
             port = self._bind(server, address)
         except RuntimeError as error:
-            raise OSError(98, str(error)) from error  # gRPC tells no errno; a port in use is what it mostly is
+            raise OSError(errno.EADDRINUSE, str(error)) from error  # gRPC tells no errno; mostly it is this
         await server.start()
         return server, port
 
