@@ -123,7 +123,7 @@ def test_a_killed_worker_is_replaced_and_only_its_request_fails(tmp_path, save_s
 
 
 def test_a_deadline_is_kept_and_a_stuck_worker_is_replaced(tmp_path, save_scaled, with_store, monkeypatch):
-    monkeypatch.setattr("xport.serve.embedded.servable._GRACE", 0.2)
+    monkeypatch.setattr("xport.serve.embedded.replica._GRACE", 0.2)
 
     async def scenario(store):
         servable = store.find("net")
