@@ -153,7 +153,7 @@ async def load(port: int, request: bytes, clients: int, seconds: float) -> list[
         while (started := time.perf_counter()) < begin + seconds:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            await reader.readexactly(int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]))
             if not head.startswith(b"http/1.1 200"):
                 raise SystemExit(head.decode())
             if started >= begin:
