@@ -22,6 +22,9 @@ CONFIDENCE = 0.95
 LEAST_FACTOR = 1.1
 """Processes of one and the same model differ by up to this factor, by where their memory lies."""
 
+LEAST_ROUNDS = 6
+"""Fewer say nothing: that one of two equal runtimes wins each of five rounds happens in 1 of 16 runs (sign test)."""
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 _DRAWS = 1000
@@ -92,6 +95,7 @@ class Comparison:
         times: How many times as fast as the other it is, by the medians; below one it is slower.
         interval: Where the true factor lies.
         distinct: Whether the medians' intervals are separate and the factor is at least `LEAST_FACTOR`.
+        rounds: How many rounds both were in; fewer than `LEAST_ROUNDS` tell nothing.
     """
 
     name: str
@@ -99,8 +103,11 @@ class Comparison:
     times: float
     interval: Interval
     distinct: bool
+    rounds: int = LEAST_ROUNDS
 
     def __str__(self) -> str:
+        if self.rounds < LEAST_ROUNDS:
+            return f"{self.name} and {self.other} ran too few rounds ({self.rounds}) to tell which is faster"
         if not self.distinct:
             return f"{self.name} and {self.other} are equally fast within noise"
         low, high = self.interval
@@ -182,8 +189,8 @@ def compare(name: str, latency: Latency, other_name: str, other: Latency) -> Com
     own, others = (_drawn(np.array(each.rounds[:paired])) for each in (latency, other))
     interval = _interval(np.median(others, axis=1) / np.median(own, axis=1))
     (low, high), (other_low, other_high) = latency.p50_interval, other.p50_interval
-    apart = high < other_low or other_high < low
-    return Comparison(name, other_name, times, interval, apart and max(times, 1 / times) >= LEAST_FACTOR)
+    apart = paired >= LEAST_ROUNDS and (high < other_low or other_high < low)
+    return Comparison(name, other_name, times, interval, apart and max(times, 1 / times) >= LEAST_FACTOR, paired)
 
 
 def _drawn(values: np.ndarray) -> np.ndarray:

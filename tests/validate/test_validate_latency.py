@@ -58,6 +58,13 @@ def test_of_an_unsteady_machine_only_what_is_certain_is_told():
     assert "unsteady" in str(found)
 
 
+def test_too_few_rounds_tell_nothing():
+    found = compare("a", summarize(rounds(1.0, count=5)), "b", summarize(rounds(3.0, count=5)))
+    assert not found.distinct
+    assert "too few rounds (5)" in str(found)
+    assert compare("a", summarize(rounds(1.0, count=6)), "b", summarize(rounds(3.0, count=6))).distinct
+
+
 def test_a_drift_of_the_machine_does_not_hide_a_paired_difference():
     drift = np.linspace(1, 3, 20)[:, None]
     slow, fast = np.array(rounds(2.0, seed=1)) * drift, np.array(rounds(1.0, seed=2)) * drift
@@ -83,7 +90,7 @@ def test_latency_survives_json():
 
 @pytest.mark.parametrize(
     ("seconds", "runs", "turn", "counted"),
-    [(1e-4, None, 5, DEFAULT_RUNS), (1e-4, 7, 5, 10), (1e-4, 2, 2, 2), (0.5, None, 1, LEAST_RUNS), (30.0, 3, 1, 3)],
+    [(1e-4, None, 5, DEFAULT_RUNS), (1e-4, 7, 1, 7), (1e-4, 2, 1, 2), (0.5, None, 1, LEAST_RUNS), (30.0, 3, 1, 3)],
 )
 def test_slow_models_are_timed_less_often_unless_the_user_says_how_often(seconds, runs, turn, counted):
     size, count = _plan([WarmUp(10, seconds, True), WarmUp(10, seconds / 2, True)], runs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xport.errors import XportError
-from xport.validate.latency import Latency, summarize
+from xport.validate.latency import LEAST_ROUNDS, Latency, summarize
 from xport.validate.matrix.lane import Failure, Lane, failure
 from xport.validate.matrix.remote import WarmUp
 
@@ -74,7 +74,7 @@ def _plan(warm: Sequence[WarmUp], runs: int | None) -> tuple[int, int]:
     """Calls a turn and number of rounds, the same for all so that rounds can be compared."""
     slowest = max((each.seconds for each in warm), default=0.0)
     wanted = runs if runs is not None else DEFAULT_RUNS
-    turn = 1 if slowest > _SLOW else min(_TURN, wanted)
+    turn = 1 if slowest > _SLOW else max(1, min(_TURN, wanted // LEAST_ROUNDS))
     if runs is None and slowest > 0:
         affordable = SECONDS_A_CELL / slowest * turn / (turn + 1)
         wanted = int(min(wanted, max(LEAST_RUNS, affordable)))
