@@ -283,3 +283,32 @@ def test_templates_are_shipped():
     root = Path(__file__).parent.parent.parent
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert data["xport.serve.packaging"] == ["templates/*.j2"]
+
+
+def test_the_command_starts_the_engine_and_ends_it_on_sigterm(tf_bundle, path_with, free_ports):
+    record = path_with("tensorflow_model_server")
+    http, grpc = free_ports(2)
+    command = [sys.executable, "-m", "xport", "serve", str(tf_bundle.path), "--engine", "tf-serving", "--json"]
+    ports = ["--port", str(http), "--grpc-port", str(grpc)]
+    process = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    while (line := process.stdout.readline()) and line.rstrip() != "}":
+        lines.append(line)
+    found = json.loads("".join(lines) + "}")
+    assert (found["engine"], found["models"]) == ("tf-serving", ["tiny"])
+    _, status = get_json(f"{found['url']}/v1/models/tiny")
+    assert status["model_version_status"][0]["state"] == "AVAILABLE"
+    server = json.loads(record.read_text())["pid"]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert gone(server)
+
+
+def test_an_option_of_the_embedded_server_is_not_ignored_by_another(tf_bundle):
+    command = [sys.executable, "-m", "xport", "serve", str(tf_bundle.path), "--engine", "tf-serving", "--workers", "2"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 2
+    assert "--workers" in found.stderr
+    assert "Traceback" not in found.stderr

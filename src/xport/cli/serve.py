@@ -6,16 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from xport.cli.options import output_options
 from xport.cli.output import Output
 from xport.errors import UsageError
 
+LAUNCHED = ("tf-serving", "torchserve")
+"""The engines of `xport.serve.engines` that can be started from here."""
+
 _PACKAGES = ("aiohttp", "orjson", "prometheus_client", "grpc")
+_OF_EVERY_ENGINE = {"models", "engine", "port", "grpc_port", "inputs", "json", "verbose"}
 
 
 @click.command(short_help="Serve models over TF Serving's and the open inference protocol.")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL…")
+@click.option(
+    "--engine",
+    default="embedded",
+    show_default=True,
+    type=click.Choice(("embedded", *LAUNCHED)),
+    help="What serves; the others are started with the bundle that xport package writes, or with models.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=8501, show_default=True, type=click.IntRange(0, 65535), help="HTTP; 0 takes a free one."
@@ -36,6 +48,7 @@ _PACKAGES = ("aiohttp", "orjson", "prometheus_client", "grpc")
 @click.option("--label", "labels", metavar="NAME:LABEL=VERSION", multiple=True, help="A label for a version.")
 @click.option("--poll", default="2s", show_default=True, help="How often to look for new versions; 0: never.")
 @click.option("--require-proof", is_flag=True, help="Refuse models that carry no golden inputs.")
+@click.option("--allow-unverified", is_flag=True, help="Other engines: serve models that carry no proof.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens that are let in, one a line.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="The certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
@@ -47,6 +60,11 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
 
     A version takes requests only after its golden inputs have passed.
     """
+    engine = settings.pop("engine")
+    _refuse_others_options(engine)
+    allow_unverified = settings.pop("allow_unverified")
+    if engine != "embedded":
+        return _run_engine(output, engine, models, settings["inputs"], allow_unverified)
     from xport.runtimes import require
 
     for package in _PACKAGES:
@@ -60,6 +78,44 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
     options = _options(settings)
     set_up(options.log_format, verbose=output.verbose)
     asyncio.run(run([parse_model(text) for text in models], options))
+    return 0
+
+
+def _given() -> set[str]:
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _refuse_others_options(engine: str) -> None:
+    """An option that the engine does not know must not be ignored."""
+    of_others = {"allow_unverified"}
+    foreign = _given() & of_others if engine == "embedded" else _given() - _OF_EVERY_ENGINE - of_others
+    if foreign:
+        flags = ", ".join(sorted("--" + name.replace("_", "-") for name in foreign))
+        raise UsageError(
+            f"The engine {engine} does not take {flags}.",
+            f"Leave it out; {engine} is told by its bundle: xport package MODEL --engine {engine} -o DIR",
+        )
+
+
+def _run_engine(output: Output, engine: str, models: tuple[str, ...], inputs: tuple[str, ...], unproven: bool) -> int:
+    from xport.serve.engines import launch
+
+    ports = {"port": "rest_port", "grpc_port": "grpc_port"}
+    chosen = {ports[name]: click.get_current_context().params[name] for name in _given() & set(ports)}
+    opening = {"inputs": inputs} if inputs else None
+    with output.progress() as tell:
+        running = launch(engine, models, allow_unverified=unproven, opening=opening, progress=tell, **chosen)
+    with running:
+        found = {"engine": engine, "url": running.url, "grpc": running.grpc, "models": list(running.names)}
+        if output.json:
+            output.print_json({**found, **running.details, "notes": running.notes})
+        else:
+            for name, value in {**found, "models": ", ".join(running.names), **running.details}.items():
+                output.line(f"{name + ':':8s} {value}")
+            for note in running.notes:
+                output.line(note)
+        running.wait()
     return 0
 
 
