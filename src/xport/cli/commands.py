@@ -8,7 +8,18 @@ import click
 
 from xport import __version__
 
-COMMANDS = ("convert", "verify", "validate", "serve", "package", "inspect", "formats", "doctor", "completion")
+COMMANDS = (
+    "convert",
+    "verify",
+    "validate",
+    "bisect",
+    "serve",
+    "package",
+    "inspect",
+    "formats",
+    "doctor",
+    "completion",
+)
 """Module and function name of every command, in the order of the help."""
 
 

@@ -76,7 +76,7 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
     output = Output(json=json_file == _STDOUT, verbose=verbose)
     targets = {"--report": arguments["page"], "--junit": arguments["junit"]}
     targets["--json"] = None if json_file in (None, _STDOUT) else Path(str(json_file))
-    _check_targets(targets, artifacts, arguments["baseline"])
+    check_targets(targets, artifacts, arguments["baseline"])
     _check_folder(arguments["tensorboard"])
     with output.progress() as tell:
         report = api.validate(
@@ -85,7 +85,7 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
             batch=arguments["batch"] or (),
             input_data=arguments["input_data"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
-            names=_names(arguments["mapped"]),
+            names=names_from(arguments["mapped"]),
             progress=tell,
             verbose=verbose,
             command=_command(),
@@ -126,7 +126,8 @@ def _tolerance(rtol: float | None, atol: float | None) -> tuple[float, float] | 
     return None if rtol is None and atol is None else (rtol or 0.0, atol or 0.0)
 
 
-def _names(mapped: tuple[str, ...]) -> dict[str, str]:
+def names_from(mapped: tuple[str, ...]) -> dict[str, str]:
+    """Names of one side by the other's, as ``--map A=B`` gives them."""
     names = {}
     for text in mapped:
         left, equals, right = text.partition("=")
@@ -138,7 +139,7 @@ def _names(mapped: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def _check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], baseline: Path | None) -> None:
+def check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], baseline: Path | None) -> None:
     """Refuse to write over what is read, and what cannot be written, before the work begins."""
     read = {Path(name).absolute() for name in artifacts} | ({baseline.absolute()} if baseline is not None else set())
     for option, path in targets.items():

@@ -1,0 +1,1 @@
+"""Bisection: where two artifacts part, to the operator, and why."""
