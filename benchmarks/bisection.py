@@ -21,25 +21,29 @@ from xport import models
 from xport.errors import XportError
 from xport.formats import Format
 from xport.validate.bisection.results import BisectReport
+from xport.validate.bisection.trunk import Trunk
 
 CANDIDATES = (Format.ONNX, Format.SAVEDMODEL, Format.TFLITE)
 REFERENCES = (Format.PYTORCH, Format.ONNX)
 RESULTS = Path(__file__).parent / "results"
 
 
-def found(report: BisectReport, node: str) -> str:
+def found(report: BisectReport, node: str, trunk: Trunk) -> str:
     """How well a report names the node at fault.
 
     Returns:
-        ``exact`` if it is named alone, ``within N`` if it is among N operators that cannot be told apart, ``missed``
-        if another is named, ``none`` if nothing diverges.
+        ``exact`` if it is named alone, ``within N`` if it is among N operators that cannot be told apart, ``next`` if
+        the operator behind it is named (a converter may fold one into the other's weight), ``missed`` if another is
+        named, ``none`` if nothing diverges.
     """
     first = report.first
     if first is None:
         return "none"
     names = [operator.name for operator in first.operators]
     if node not in names:
-        return "missed"
+        made = {value for each in trunk.nodes if each.name == node for value in each.outputs}
+        behind = {each.name for each in trunk.nodes if made & set(each.inputs)}
+        return "next" if names[0] in behind else "missed"
     return "exact" if len(names) == 1 else f"within {len(names)}"
 
 
@@ -49,6 +53,7 @@ def rows(shop: Workshop, fault: Fault, targets: tuple[Format, ...]) -> list[dict
     if made is None:
         return [{"model": shop.model, "fault": fault.name, "applies": False}]
     path, node = made
+    trunk = Trunk.open(shop.onnx)
     results = []
     for target in targets:
         row: dict[str, Any] = {"model": shop.model, "fault": fault.name, "applies": True, "node": node}
@@ -62,7 +67,7 @@ def rows(shop: Workshop, fault: Fault, targets: tuple[Format, ...]) -> list[dict
                     row
                     | {
                         "reference": reference.value,
-                        "found": found(report, node),
+                        "found": found(report, node, trunk),
                         "seconds": round(time.perf_counter() - start, 2),
                         "outputs_agree": all(v.passed for v in report.outputs),
                         "named": report.first.where if report.first else "",

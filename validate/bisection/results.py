@@ -10,6 +10,8 @@ from xport.validate.bisection.agreement import Agreement, Stats
 from xport.validate.figures import Figures, to_json_value
 from xport.validate.verdicts import OutputVerdict
 
+_MANY = 4
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -93,7 +95,9 @@ class Divergence:
 
     @property
     def where(self) -> str:
-        """The operator in a few words."""
+        """The operator in a few words; many that cannot be told apart by their ends."""
+        if len(self.operators) > _MANY:
+            return f"{len(self.operators)} operators from {self.operators[0]} to {self.operators[-1]}"
         return " → ".join(str(operator) for operator in self.operators)
 
 

@@ -12,18 +12,23 @@ from xport.convert.provenance import now
 from xport.convert.workers import Workers
 from xport.errors import XportError
 from xport.validate.bisection import sides
-from xport.validate.bisection.agreement import agree, alignments, figures_of, stats
+from xport.validate.bisection.agreement import Agreement, agree, alignments, figures_of, stats
 from xport.validate.bisection.blame import differences, identical, working
 from xport.validate.bisection.isolation import Alone, isolate, repaired
 from xport.validate.bisection.matching import Matching
 from xport.validate.bisection.reproducer import Reproducer
 from xport.validate.bisection.results import BisectReport, Divergence, InputState, Operator, Point
-from xport.validate.bisection.search import Candidate, candidates, leading_to
+from xport.validate.bisection.search import Candidate, candidate, followers, leading_to
 from xport.validate.bisection.trunk import Node, Trunk
 from xport.validate.matrix.subjects import Subject
 
 _MOST = 10
 _MOST_TRIED = 400
+_WIDELY = 20.0
+"""How many times closer to the reference a value must be than what it is made of, for that to be no partner."""
+
+_UNLIKE = 0.3
+"""The relative error from which two values may well be different things."""
 
 
 @dataclass(frozen=True)
@@ -163,39 +168,76 @@ class _Bisection:
         wrong = [name for name in self.answered.names.outputs if not matching.agreeing(name)]
         relevant = leading_to(matching, wrong)
         found: list[tuple[Divergence, Candidate, Alone | None]] = []
-        tried = candidates(matching)
-        for candidate in tried[:_MOST_TRIED]:
-            if wrong and candidate.name not in relevant:
-                continue
-            if identical(matching, candidate):
+        tried, blamed = 0, set[int]()
+        for name in matching.reference.trunk.values:
+            pair = candidate(matching, name) if not wrong or name in relevant else None
+            if pair is None or identical(matching, pair):
                 continue  # the same runtime does the same with the same numbers
-            self.question.tell(f"looking at {candidate.name}")
-            try:
-                alone: Alone | None = isolate(matching, candidate, self.workers)
-            except XportError as error:
-                alone = None
-                self.notes.append(f"{candidate.name} could not be computed alone: {error.message}")
-            if alone is None and not self._fresh(candidate):
+            tried += 1
+            if tried > _MOST_TRIED or len(found) == _MOST:
+                return found, True
+            self.question.tell(f"looking at {name}")
+            alone = self._alone(pair)
+            if (alone is None and not self._fresh(pair)) or (alone is not None and alone.agreement.passed):
                 continue  # without its own error, only what starts from agreeing values can be told
-            if alone is not None and alone.agreement.passed:
+            if alone is not None and self._rejoins(pair, alone):
                 continue
-            reasons = differences(matching, candidate, alone)
+            theirs = {node.position for node in pair.other_nodes}
+            if blamed & theirs:  # the same operators by another way
+                self._drop(pair)
+                continue
+            reasons = differences(matching, pair, alone)
             if not wrong and not reasons:
                 continue
-            cured = self._cured(candidate) if wrong and not found else None
-            found.append((self._divergence(candidate, alone, reasons, cured), candidate, alone))
-            if len(found) == _MOST:
-                return found, True
-        return found, len(tried) > _MOST_TRIED
+            cured = self._cured(pair) if wrong and not found else None
+            blamed |= theirs
+            found.append((self._divergence(pair, alone, reasons, cured), pair, alone))
+        return found, False
 
-    def _fresh(self, candidate: Candidate) -> bool:
-        return all(self.matching.agreeing(name) for name in candidate.border)
+    def _alone(self, pair: Candidate) -> Alone | None:
+        try:
+            return isolate(self.matching, pair, self.workers)
+        except XportError as error:
+            self.notes.append(f"{pair.name} could not be computed alone: {error.message}")
+            return None
 
-    def _cured(self, candidate: Candidate) -> bool | None:
+    def _rejoins(self, pair: Candidate, alone: Alone) -> bool:
+        """Whether a pair is none: what is made of both is the same, though they differ widely themselves.
+
+        A converter that folds a scale into the next weight leaves such values. The pair is dropped then; otherwise
+        it is kept.
+        """
+        matching = self.matching
+        if pair.match.how == "signature":
+            return False
+        origin = self._drop(pair)
+        rejoined = []
+        for name in followers(matching, pair.name):
+            behind = candidate(matching, name)
+            found = self._alone(behind) if behind is not None else None
+            if found is not None:
+                rejoined.append(_nearer(found.agreement, alone.agreement))
+            elif matching.agreeing(name):
+                rejoined.append(True)
+        if rejoined and all(rejoined):
+            return True
+        matching.pairs[pair.name] = pair.match
+        matching.back[pair.match.other] = origin
+        return False
+
+    def _drop(self, pair: Candidate) -> str:
+        """Forget that two values are partners; returns what the other's name stood for."""
+        del self.matching.pairs[pair.name]
+        return self.matching.back.pop(pair.match.other)
+
+    def _fresh(self, pair: Candidate) -> bool:
+        return all(self.matching.agreeing(name) for name in pair.border)
+
+    def _cured(self, pair: Candidate) -> bool | None:
         """Whether the outputs agree once the reference's numbers stand in."""
         matching = self.matching
         try:
-            outputs = repaired(matching, candidate, self.workers, self.sent)
+            outputs = repaired(matching, pair, self.workers, self.sent)
         except XportError:
             return None
         for name, partner in self.answered.names.outputs.items():
@@ -206,22 +248,20 @@ class _Bisection:
                 return False
         return True
 
-    def _divergence(
-        self, candidate: Candidate, alone: Alone | None, reasons: list[str], cured: bool | None
-    ) -> Divergence:
-        matching, match = self.matching, candidate.match
-        array, theirs = matching.reference.values[candidate.name], matching.other.values[match.other]
+    def _divergence(self, pair: Candidate, alone: Alone | None, reasons: list[str], cured: bool | None) -> Divergence:
+        matching, match = self.matching, pair.match
+        array, theirs = matching.reference.values[pair.name], matching.other.values[match.other]
         view = dict(alignments(array.shape, theirs))[match.perm]
         return Divergence(
-            value=candidate.name,
+            value=pair.name,
             other=match.other,
-            operators=tuple(_operator(node) for node in working(matching, candidate.nodes)),
-            other_operators=tuple(_operator(node) for node in candidate.other_nodes),
+            operators=tuple(_operator(node) for node in working(matching, pair.nodes)),
+            other_operators=tuple(_operator(node) for node in pair.other_nodes),
             stats=stats(array),
             other_stats=stats(theirs),
             figures=figures_of(array, view),
             agreement=match.agreement,
-            inputs=tuple(self._input(name) for name in candidate.border),
+            inputs=tuple(self._input(name) for name in pair.border),
             own=None if alone is None else alone.agreement,
             reasons=tuple(reasons),
             cured=cured,
@@ -252,6 +292,13 @@ class _Bisection:
                 )
             )
         return points
+
+
+def _nearer(behind: Agreement, before: Agreement) -> bool:
+    """Whether a value is so much closer to the reference than what it is made of that the latter was no partner."""
+    if behind.passed:
+        return before.ratio > _WIDELY * max(behind.ratio, 1.0)
+    return before.relative > _UNLIKE and before.relative > _WIDELY * behind.relative
 
 
 def _operator(node: Node) -> Operator:

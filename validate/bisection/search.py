@@ -29,27 +29,48 @@ class Candidate:
     other_border: tuple[str, ...]
 
 
-def candidates(matching: Matching) -> list[Candidate]:
-    """Every pair of values that differ, in the reference's topological order.
+def candidate(matching: Matching, name: str) -> Candidate | None:
+    """A pair of values that differ, ready to be looked at alone.
 
     Args:
         matching: The partners.
+        name: The reference's value.
 
     Returns:
-        The pairs that can be looked at alone: all that the other's value is made of has partners.
+        The pair; None if it agrees, has no partner, or is made of something without a partner.
     """
-    found = []
     trunk, other = matching.reference.trunk, matching.other.trunk
-    stop = dict.fromkeys(matching.back)
-    for name in trunk.values:
-        match = matching.pairs.get(name)
-        if match is None or match.agreement.passed or name not in trunk.producer:
-            continue
-        nodes, border = trunk.region(name, matching.pairs)
-        other_nodes, other_border = other.region(match.other, stop)
-        if all(value in matching.back for value in other_border) and all(v in matching.pairs for v in border):
-            found.append(Candidate(name, match, tuple(nodes), tuple(other_nodes), tuple(border), tuple(other_border)))
-    return found
+    match = matching.pairs.get(name)
+    if match is None or match.agreement.passed or name not in trunk.producer:
+        return None
+    nodes, border = trunk.region(name, matching.pairs)
+    other_nodes, other_border = other.region(match.other, matching.back)
+    if any(v not in matching.back for v in other_border) or any(v not in matching.pairs for v in border):
+        return None
+    return Candidate(name, match, tuple(nodes), tuple(other_nodes), tuple(border), tuple(other_border))
+
+
+def followers(matching: Matching, name: str) -> list[str]:
+    """The next values behind one that have partners.
+
+    Args:
+        matching: The partners.
+        name: The reference's value.
+
+    Returns:
+        The reference's names of floating point values.
+    """
+    found: dict[str, None] = {}
+    waiting, seen = [name], {name}
+    while waiting:
+        for node in matching.reference.trunk.consumers.get(waiting.pop(), ()):
+            for value in node.outputs:
+                if value in matching.pairs:
+                    found[value] = None
+                elif value not in seen:
+                    seen.add(value)
+                    waiting.append(value)
+    return [value for value in found if matching.reference.values[value].dtype.kind in "fc"]
 
 
 def leading_to(matching: Matching, outputs: list[str]) -> set[str]:
