@@ -219,3 +219,18 @@ def test_integers_must_be_equal_and_infinities_alike():
     one = np.array([1.0, np.inf, np.nan], np.float32)
     assert agree(one, one.copy(), one.astype(np.float64)).passed
     assert not agree(one, np.array([1.0, -np.inf, np.nan], np.float32), one.astype(np.float64)).passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["digits_cnn", "bert"])
+def test_faults_of_a_zoo_model_are_found_in_every_format(model, tmp_path):
+    for name in ("measure", "planted", "workshop"):
+        nets.load_benchmark(name)
+    study = nets.load_benchmark("bisection")
+    with sys.modules["workshop"].Workshop(model, tmp_path) as shop:
+        found = [row for fault in FAULTS for row in study.rows(shop, fault, study.CANDIDATES) if row["applies"]]
+    assert len(found) >= 18
+    # A converter may fold the order of a flatten into the weight behind it: then that weight is what is wrong.
+    allowed = {("NHWC read as NCHW", "tflite"): {"exact", "next"}}
+    odd = [row for row in found if row["found"] not in allowed.get((row["fault"], row["candidate"]), {"exact"})]
+    assert not odd

@@ -132,7 +132,7 @@ def agree(expected: np.ndarray, actual: np.ndarray, wide: np.ndarray | None) -> 
     if odd.any():
         reason = f"NaN or Inf in {int(odd.sum())} places where the other side has none"
         return Agreement(False, math.inf, 0.0, math.inf, reason)
-    scale, difference = rms(left[finite]), rms((left - right)[finite])
+    scale, difference = rms(left[finite]), rms(left[finite] - right[finite])
     relative = difference / scale if scale else (0.0 if difference == 0.0 else math.inf)
     if difference == 0.0:
         return Agreement(True, 0.0, 0.0, 0.0)
@@ -155,7 +155,7 @@ def distance(expected: np.ndarray, actual: np.ndarray) -> float:
     left, right = to_float64(expected), to_float64(actual)
     finite = np.isfinite(left) & np.isfinite(right)
     scale = rms(left[finite])
-    return rms((left - right)[finite]) / scale if scale else math.inf
+    return rms(left[finite] - right[finite]) / scale if scale else math.inf
 
 
 def figures_of(expected: np.ndarray, actual: np.ndarray) -> Figures:

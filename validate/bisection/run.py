@@ -15,7 +15,7 @@ from xport.validate.bisection import sides
 from xport.validate.bisection.agreement import Agreement, agree, alignments, figures_of, stats
 from xport.validate.bisection.blame import differences, identical, working
 from xport.validate.bisection.isolation import Alone, isolate, repaired
-from xport.validate.bisection.matching import Matching
+from xport.validate.bisection.matching import Matching, Side
 from xport.validate.bisection.reproducer import Reproducer
 from xport.validate.bisection.results import BisectReport, Divergence, InputState, Operator, Point
 from xport.validate.bisection.search import Candidate, candidate, followers, leading_to
@@ -125,13 +125,12 @@ class _Bisection:
         question.tell("matching values")
         self.matching = Matching(reference, other, answered.names.inputs, answered.names.outputs)
 
-    def _runtime(self, reference: Any, other: Any) -> tuple[str, ...]:
-        names = self.answered.names
-        own = {name: name for name in names.outputs}
-        wide = self.answered.wide
+    def _runtime(self, reference: Side, other: Side) -> tuple[str, ...]:
+        answered, names = self.answered, self.answered.names.outputs
+        own = {name: name for name in names}
         found = (
-            sides.runtime_difference(self.subjects[0], self.answered.expected, reference, own, wide),
-            sides.runtime_difference(self.subjects[1], self.answered.actual, other, names.outputs, wide),
+            sides.runtime_difference(self.subjects[0], answered.expected, reference, own, answered),
+            sides.runtime_difference(self.subjects[1], answered.actual, other, names, answered),
         )
         return tuple(text for text in found if text)
 
@@ -210,9 +209,12 @@ class _Bisection:
         matching = self.matching
         if pair.match.how == "signature":
             return False
+        behind_it = followers(matching, pair.name)
+        if any(self._same_operator(name) for name in behind_it):
+            return False  # what hides the difference is the same on both sides: the values are partners
         origin = self._drop(pair)
         rejoined = []
-        for name in followers(matching, pair.name):
+        for name in behind_it:
             behind = candidate(matching, name)
             found = self._alone(behind) if behind is not None else None
             if found is not None:
@@ -224,6 +226,15 @@ class _Bisection:
         matching.pairs[pair.name] = pair.match
         matching.back[pair.match.other] = origin
         return False
+
+    def _same_operator(self, name: str) -> bool:
+        """Whether a value is made by one and the same operator on both sides."""
+        match = self.matching.pairs[name]
+        mine = self.matching.reference.trunk.producer.get(name)
+        theirs = self.matching.other.trunk.producer.get(match.other)
+        if mine is None or theirs is None:
+            return False
+        return identical(self.matching, Candidate(name, match, (mine,), (theirs,), (), ()))
 
     def _drop(self, pair: Candidate) -> str:
         """Forget that two values are partners; returns what the other's name stood for."""

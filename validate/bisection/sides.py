@@ -237,25 +237,39 @@ def trace(trunk: Trunk, inputs: Mapping[str, np.ndarray], workers: Workers, *, w
     return Side(trunk, values, deep), why
 
 
-def runtime_difference(
-    subject: Subject, own: Tensors, side: Side, names: Mapping[str, str], wide: Tensors | None
-) -> str:
+def runtime_difference(subject: Subject, own: Tensors, side: Side, names: Mapping[str, str], answered: Answered) -> str:
     """Whether an artifact answers otherwise than its ONNX form.
+
+    The difference is judged as if the reference erred by as much: a faulty form has no float64 result of its own.
 
     Args:
         subject: The artifact.
         own: What it answers through its own runtime, under the reference's names.
         side: Its form, traced on the same inputs.
         names: Its output names by the reference's.
-        wide: The reference in float64; None if that cannot be had.
+        answered: What both answered.
 
     Returns:
         What differs, in a sentence; empty if nothing does.
     """
-    formed = {name: side.values[theirs] for name, theirs in names.items() if theirs in side.values}
-    known = {name: own[name] for name in formed}
-    verdicts = judge(known, formed, wide, no_reference="there is no float64 result")
-    for verdict in verdicts:
+    expected, moved = {}, {}
+    for name, theirs in names.items():
+        if theirs in side.values:
+            expected[name] = answered.expected[name]
+            moved[name] = _moved(answered.expected[name], own[name], side.values[theirs])
+    for verdict in judge(expected, moved, answered.wide, no_reference=answered.no_wide):
         if not verdict.passed:
             return f"{subject.name} gives another {verdict.output} than its ONNX form in ONNX Runtime: {verdict.reason}"
     return ""
+
+
+def _moved(expected: np.ndarray, own: np.ndarray, formed: np.ndarray) -> np.ndarray:
+    """The reference's output, further away by as much as an artifact is from its form."""
+    if own.shape != formed.shape or own.shape != expected.shape:
+        return own
+    same = (own == formed) | (np.not_equal(own, own) & np.not_equal(formed, formed))
+    if expected.dtype.kind not in "fc":
+        return np.where(same, expected, own).astype(expected.dtype)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0, own - formed)
+        return np.asarray(expected + difference).astype(expected.dtype)
