@@ -82,15 +82,23 @@ def rows(shop: Workshop, fault: Fault, targets: tuple[Format, ...]) -> list[dict
     return results
 
 
+def earlier(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of an earlier run that this one does not replace."""
+    rows: list[dict[str, Any]] = json.loads(arguments.output.read_text())["rows"]
+    return [row for row in rows if row["model"] not in arguments.models]
+
+
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=models.names())
     parser.add_argument("--targets", nargs="*", default=[target.value for target in CANDIDATES])
     parser.add_argument("--output", type=Path, default=RESULTS / "bisection.json")
+    parser.add_argument("--append", action="store_true", help="keep other models' rows of an earlier run")
     arguments = parser.parse_args()
     targets = tuple(Format.parse(name) for name in arguments.targets)
-    everything: list[dict[str, Any]] = []
+    everything: list[dict[str, Any]] = earlier(arguments) if arguments.append else []
+    arguments.output.parent.mkdir(exist_ok=True)
     print(f"{'model':14s} {'fault':22s} {'reference':10s} {'candidate':11s} {'found':10s}  named")
     for model in arguments.models:
         with tempfile.TemporaryDirectory() as folder, Workshop(model, Path(folder)) as shop:
@@ -99,9 +107,9 @@ def main() -> None:
                     everything.append(row)
                     if row["applies"]:
                         print(line(row), flush=True)
-    arguments.output.parent.mkdir(exist_ok=True)
-    result = {"machine": machine(), "size": "small", "rows": everything}
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        # Written after every model: a study that is stopped keeps what it has.
+        result = {"machine": machine(), "size": "small", "rows": everything}
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
     print(summary(everything))
 
 

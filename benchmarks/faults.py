@@ -192,13 +192,20 @@ def summary(total: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def earlier(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of an earlier run that this one does not replace."""
+    rows: list[dict[str, Any]] = json.loads(arguments.output.read_text())["rows"]
+    return [row for row in rows if row["model"] not in arguments.models]
+
+
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=models.names())
     parser.add_argument("--output", type=Path, default=RESULTS / "faults.json")
+    parser.add_argument("--append", action="store_true", help="keep other models' rows of an earlier run")
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = earlier(arguments) if arguments.append else []
     start = time.perf_counter()
     print(
         f"{'model':15s} {'kind':9s} {'what':22s} {' '.join(f'{j:9s}' for j in JUDGES)} {'x floor':>12s} {'true':>12s}"

@@ -20,6 +20,7 @@ from xport.convert.gate import _as_source as as_source
 from xport.convert.routes import RUNTIME_OF, STEPS
 from xport.convert.source import Source, open_source
 from xport.convert.workers import Workers
+from xport.errors import ConversionError, XportError
 from xport.formats import Format
 from xport.signature import Signature
 from xport.validate.bisection import sides
@@ -59,11 +60,17 @@ class Workshop:
         self.proto = onnx.load(self.onnx)
 
     def convert(self, source: Source, target: Format, path: Path) -> Path:
-        """Convert by the first step of the table, in its worker."""
-        step = min((s for s in STEPS if s.source is source.format and s.target is target), key=lambda s: s.cost)
-        framework = step.needs[0] if step.needs else "onnxruntime"
-        self.workers.call(framework, step.function, source, path, self.signature, {})
-        return path
+        """Convert by the first step of the table that works, in its worker; the best come first."""
+        steps = sorted((s for s in STEPS if s.source is source.format and s.target is target), key=lambda s: s.cost)
+        for step in steps:
+            framework = step.needs[0] if step.needs else "onnxruntime"
+            try:
+                self.workers.call(framework, step.function, source, path, self.signature, {})
+                return path
+            except XportError:
+                if step is steps[-1]:
+                    raise
+        raise ConversionError(f"No step leads from {source.format.value} to {target.value}.")
 
     def faulty(self, fault: Fault) -> tuple[Path, str] | None:
         """The ONNX file with a fault, and the node at fault; None if the fault does not apply."""

@@ -109,8 +109,11 @@ def subject(name):
     return Subject(name, Source(Format.ONNX, None, Path(name)), None, "")
 
 
-def bisect(reference, other, inputs, *, answered=None, **question):
-    """Bisect two models in memory; ``answered`` are the other's outputs, if its runtime gives others than its form."""
+def bisect(reference, other, inputs, *, answered=None, deep=True, **question):
+    """Bisect two models in memory; ``answered`` are the other's outputs, if its runtime gives others than its form.
+
+    Without ``deep`` the reference itself has no float64 result, as a SavedModel has none.
+    """
     trunks = [Trunk(reference), Trunk(other)]
     outputs = [run_onnx(t.model.SerializeToString(), inputs, t.outputs) for t in trunks]
     wide = run_wide(trunks[0].model.SerializeToString(), inputs, trunks[0].outputs)
@@ -121,9 +124,9 @@ def bisect(reference, other, inputs, *, answered=None, **question):
         InputSet(Case("test", {}, inputs), None),
         outputs[0],
         actual,
-        wide,
+        wide if deep else None,
         "",
-        tuple(judge([outputs[0]], [actual], [wide])),
+        tuple(judge([outputs[0]], [actual], [wide] if deep else None)),
     )
     return compare([subject("one.onnx"), subject("two.onnx")], Question(**question), known, trunks, Inline())
 

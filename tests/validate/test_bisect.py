@@ -182,6 +182,16 @@ def test_a_runtime_that_answers_otherwise_than_its_file_is_said():
     assert "two.onnx gives another y" in report.verdict
 
 
+def test_a_reference_without_float64_is_judged_by_that_of_its_form():
+    other = nets.network()
+    for tensor in other.graph.initializer:
+        if tensor.name == "w5":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.0001), "w5"))
+    report = nets.bisect(nets.network(), other, nets.images(), deep=False)
+    assert [(verdict.rule, verdict.passed) for verdict in report.outputs] == [("floor", False)]
+    assert report.first.operators[0].name == "dense5"
+
+
 def test_the_reproducer_shows_the_difference_alone(tmp_path):
     model = nets.network()
     other, _ = with_fault(model, "one weight off by 1 %")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,24 @@ def trace(trunk: Trunk, inputs: Mapping[str, np.ndarray], workers: Workers, *, w
         workers.replace("torch")
         deep, why = {}, next(iter(error.message.splitlines()), "")[:200]
     return Side(trunk, values, deep), why
+
+
+def judged_by_form(answered: Answered, reference: Side) -> Answered:
+    """The verdicts on the outputs by the float64 run of the reference's form, which is known to answer like it.
+
+    Args:
+        answered: What both answered, judged without a float64 result of the artifact itself.
+        reference: The reference's form.
+
+    Returns:
+        The same with that float64 result; unchanged if the form has none.
+    """
+    if any(name not in reference.wide for name, array in answered.expected.items() if array.dtype.kind in "fc"):
+        return answered
+    wide = {name: reference.wide.get(name, array) for name, array in answered.expected.items()}
+    label = [answered.inputs.case.name]
+    verdicts = judge([answered.expected], [answered.actual], [wide], names=label)
+    return replace(answered, wide=wide, no_wide="", verdicts=tuple(verdicts))
 
 
 def runtime_difference(subject: Subject, own: Tensors, side: Side, names: Mapping[str, str], answered: Answered) -> str:
