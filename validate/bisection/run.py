@@ -27,8 +27,8 @@ _MOST_TRIED = 400
 _WIDELY = 20.0
 """How many times closer to the reference a value must be than what it is made of, for that to be no partner."""
 
-_UNLIKE = 0.3
-"""The relative error from which two values may well be different things."""
+_UNLIKE = ((0.3, _WIDELY), (0.02, 100.0))
+"""The same for two values that both differ: from which relative error on, and how many times."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def _nearer(behind: Agreement, before: Agreement) -> bool:
     """Whether a value is so much closer to the reference than what it is made of that the latter was no partner."""
     if behind.passed:
         return before.ratio > _WIDELY * max(behind.ratio, 1.0)
-    return before.relative > _UNLIKE and before.relative > _WIDELY * behind.relative
+    return any(before.relative > max(least, times * behind.relative) for least, times in _UNLIKE)
 
 
 def _operator(node: Node) -> Operator:
