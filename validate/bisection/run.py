@@ -15,7 +15,7 @@ from xport.validate.bisection import sides
 from xport.validate.bisection.agreement import Agreement, agree, alignments, figures_of, stats
 from xport.validate.bisection.blame import differences, identical, working
 from xport.validate.bisection.isolation import Alone, isolate, repaired
-from xport.validate.bisection.matching import Matching, Side
+from xport.validate.bisection.matching import Match, Matching, Side
 from xport.validate.bisection.reproducer import Reproducer
 from xport.validate.bisection.results import BisectReport, Divergence, InputState, Operator, Point
 from xport.validate.bisection.search import Candidate, candidate, followers, leading_to
@@ -27,6 +27,8 @@ _MOST_TRIED = 400
 _WIDELY = 20.0
 """How many times closer to the reference a value must be than what it is made of, for that to be no partner."""
 
+_FOLDED_OVER = 3
+"""Over how many values a factor that was folded into a weight may be spread: a norm, its product, its bias."""
 _UNLIKE = ((0.3, _WIDELY), (0.02, 100.0))
 """The same for two values that both differ: from which relative error on, and how many times."""
 
@@ -185,7 +187,7 @@ class _Bisection:
                 continue
             theirs = {node.position for node in pair.other_nodes}
             if blamed & theirs:  # the same operators by another way
-                self._drop(pair)
+                self._drop(pair.name)
                 continue
             reasons = differences(matching, pair, alone)
             if not wrong and not reasons:
@@ -211,23 +213,31 @@ class _Bisection:
         matching = self.matching
         if pair.match.how == "signature":
             return False
-        behind_it = followers(matching, pair.name)
-        if any(self._same_operator(name) for name in behind_it):
-            return False  # what hides the difference is the same on both sides: the values are partners
-        origin = self._drop(pair)
-        rejoined = []
-        for name in behind_it:
-            behind = candidate(matching, name)
-            found = self._alone(behind) if behind is not None else None
-            if found is not None:
-                rejoined.append(_nearer(found.agreement, alone.agreement))
-            elif matching.agreeing(name):
-                rejoined.append(True)
-        if rejoined and all(rejoined):
-            return True
-        matching.pairs[pair.name] = pair.match
-        matching.back[pair.match.other] = origin
+        dropped: dict[str, tuple[Match, str]] = {}
+        waiting = [pair.name]
+        for _ in range(_FOLDED_OVER):
+            if any(self._same_operator(n) for name in waiting for n in followers(matching, name)):
+                break  # what hides the difference is the same on both sides: the values are partners
+            for name in waiting:
+                dropped[name] = (matching.pairs[name], self._drop(name))
+            waiting = followers(matching, pair.name)
+            near = [self._is_nearer(name, alone.agreement) for name in waiting]
+            if near and all(near):
+                return True
+            if any(matching.pairs[name].how == "signature" for name in waiting):
+                break
+        for name, (match, origin) in dropped.items():
+            matching.pairs[name] = match
+            matching.back[match.other] = origin
         return False
+
+    def _is_nearer(self, name: str, before: Agreement) -> bool:
+        """Whether a value behind a dropped pair, made of what lies before it, is the same or nearly so."""
+        behind = candidate(self.matching, name)
+        if behind is None:
+            return self.matching.agreeing(name)
+        found = self._alone(behind)
+        return found is not None and _nearer(found.agreement, before)
 
     def _same_operator(self, name: str) -> bool:
         """Whether a value is made by one and the same operator on both sides."""
@@ -238,10 +248,9 @@ class _Bisection:
             return False
         return identical(self.matching, Candidate(name, match, (mine,), (theirs,), (), ()))
 
-    def _drop(self, pair: Candidate) -> str:
-        """Forget that two values are partners; returns what the other's name stood for."""
-        del self.matching.pairs[pair.name]
-        return self.matching.back.pop(pair.match.other)
+    def _drop(self, name: str) -> str:
+        """Forget that a value has a partner; returns what the partner's name stood for."""
+        return self.matching.back.pop(self.matching.pairs.pop(name).other)
 
     def _fresh(self, pair: Candidate) -> bool:
         return all(self.matching.agreeing(name) for name in pair.border)
