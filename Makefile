@@ -34,7 +34,7 @@ bench-convert: .venv/dev.stamp
 
 bench-validate: .venv/dev.stamp
 	@$(BIN)/python benchmarks/faults.py
-	@$(BIN)/python benchmarks/bisect.py
+	@$(BIN)/python benchmarks/bisection.py
 	@$(BIN)/python benchmarks/losses.py
 	@$(BIN)/python benchmarks/latency.py
 

@@ -104,7 +104,8 @@ def ask(
             )
         _refuse_strings(subjects[0], signature)
         choices = _choices(subjects[0], signature, input_data, seed, verbose)
-        answers = answer(lanes[0], signature, choices, yours=input_data is not None, tell=tell)
+        with Workers(verbose=verbose) as workers:
+            answers = answer(lanes[0], signature, choices, workers, yours=input_data is not None, tell=tell)
         tell(f"running {subjects[1].name}")
         outputs = [names.receive(lanes[1].run(names.send(each.case.inputs))) for each in answers.sets]
         again = names.receive(lanes[1].run(names.send(answers.sets[0].case.inputs)))
