@@ -15,12 +15,11 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 from typing import Any
 
 from xport.errors import WorkerError, XportError
-from xport.worker import environment
+from xport.worker import command, environment
 
 _HEADER = struct.Struct("<Q")
 _CHUNK = 2**20
@@ -37,9 +36,8 @@ class AsyncWorker:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHUNK)
         self._socket.setblocking(False)
         with theirs:
-            # -P: a file in the working directory must never shadow a package.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "xport.worker"],
+                command(),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=self._log,

@@ -36,6 +36,12 @@ def environment() -> dict[str, str]:
     return defaults | dict(os.environ)
 
 
+def command() -> list[str]:
+    """The command line of a worker of this process, which it ends with."""
+    # -P: a file in the working directory must never shadow a package.
+    return [sys.executable, "-P", "-m", "xport.worker", str(os.getpid())]
+
+
 class Worker:
     """A child process with one request at a time.
 
@@ -45,9 +51,8 @@ class Worker:
 
     def __init__(self, *, verbose: bool = False) -> None:
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        # -P: a file in the working directory must never shadow a package.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "xport.worker", str(os.getpid())],
+            command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

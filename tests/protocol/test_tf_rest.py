@@ -5,22 +5,15 @@ Another server must serve `models.py`'s ``tiny`` and ``pair`` (``python tests/pr
 """
 
 import http.client
-import importlib.util
 import json
 import math
 import os
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.protocol import rows, table
 from xport.formats import Format
-
-_spec = importlib.util.spec_from_file_location("protocol_table", Path(__file__).parent / "table.py")
-table = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = table
-_spec.loader.exec_module(table)
 
 URL = os.environ.get("XPORT_PROTOCOL_URL", "").rstrip("/")
 OTHERS = [Format.SAVEDMODEL, Format.TFLITE, Format.TORCHSCRIPT, Format.EXPORTED]
@@ -38,7 +31,7 @@ def send(url, row):
     body = row.body if row.body is None or isinstance(row.body, str) else json.dumps(row.body)
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
-        connection.request(row.method or ("GET" if body is None else "POST"), table.P + row.path, body)
+        connection.request(row.method or ("GET" if body is None else "POST"), rows.P + row.path, body)
         response = connection.getresponse()
         return response.status, response.getheader("Content-Type"), json.loads(response.read())
     finally:
