@@ -35,7 +35,8 @@ def write_wheel(folder: Path) -> Path:
     name = found.metadata["Name"].replace("-", "_")
     info = f"{name}-{found.version}.dist-info"
     members = {f"xport/{path}": (_root() / path).read_bytes() for path in _files()}
-    members[f"{info}/METADATA"] = (found.read_text("METADATA") or "").encode()
+    # In a checkout the folder of an editable install may be found first: the same text under its older name.
+    members[f"{info}/METADATA"] = (found.read_text("METADATA") or found.read_text("PKG-INFO") or "").encode()
     members[f"{info}/WHEEL"] = _WHEEL.encode()
     members[f"{info}/entry_points.txt"] = _SCRIPT.encode()
     record = "".join(f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in members.items())
