@@ -9,7 +9,7 @@ demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
 
 test: .venv/dev.stamp
-	@echo "== tests (about ten minutes on two cores; --slow=all runs everything)"
+	@echo "== tests (about half an hour on two cores; --slow=all runs everything)"
 	@$(BIN)/python -m pytest -n 2 --slow=rotating $(ARGS)
 
 # Builds and runs the container bundles for real; needs root on Debian 12 and says why where it cannot.

@@ -37,6 +37,8 @@ def test_an_interrupted_conversion_leaves_nothing(tiny, number, code):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A background job may have been started with Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (list(tiny.parent.glob(".out.onnx.*")) and children(process.pid)) and process.poll() is None:

@@ -17,10 +17,23 @@ from xport.serve.embedded.store import parse_model
 X = np.array([[1, 2]], np.float32)
 
 
+def descendants():
+    return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+
+
+OTHERS = set()
+"""Processes of other tests in this process, which live on."""
+
+
+@pytest.fixture(autouse=True)
+def know_others():
+    OTHERS.clear()
+    OTHERS.update(descendants())
+
+
 def children():
-    return set(Path("/proc/self/task").glob("*/children")) and {
-        pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()
-    }
+    """The processes that the running test has started."""
+    return descendants() - OTHERS
 
 
 def test_names_come_from_the_path_or_the_user(tmp_path, save_scaled):
