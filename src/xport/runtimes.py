@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+from collections.abc import Iterator
 from types import ModuleType
 
 from xport.errors import MissingRuntimeError
@@ -55,9 +57,28 @@ def require(module: str) -> ModuleType:
     fix = f"pip install 'xport-ml[{_EXTRAS.get(package, 'cpu')}]'"
     if package == "tensorflow":
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # deprecation notices are nothing a user can act on
+    quiet = _without_notices() if package == "tensorflow" else contextlib.nullcontext()
     try:
-        return importlib.import_module(module)
+        with quiet:
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingRuntimeError(f"{error.name} is not installed, and this work needs it.", fix) from error
     except ImportError as error:
         raise MissingRuntimeError(f"{package} is installed but cannot be loaded: {error}", fix) from error
+
+
+@contextlib.contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keep from the user what native code prints while it is loaded: no log level stops TensorFlow's oneDNN notice."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no stderr to keep clean
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
