@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measure import machine
+from measure import earlier, machine
 from planted import FAULTS, Fault
 from workshop import Workshop
 
@@ -82,12 +82,6 @@ def rows(shop: Workshop, fault: Fault, targets: tuple[Format, ...]) -> list[dict
     return results
 
 
-def earlier(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of an earlier run that this one does not replace."""
-    rows: list[dict[str, Any]] = json.loads(arguments.output.read_text())["rows"]
-    return [row for row in rows if row["model"] not in arguments.models]
-
-
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -97,7 +91,7 @@ def main() -> None:
     parser.add_argument("--append", action="store_true", help="keep other models' rows of an earlier run")
     arguments = parser.parse_args()
     targets = tuple(Format.parse(name) for name in arguments.targets)
-    everything: list[dict[str, Any]] = earlier(arguments) if arguments.append else []
+    everything: list[dict[str, Any]] = earlier(arguments.output, arguments.models) if arguments.append else []
     arguments.output.parent.mkdir(exist_ok=True)
     print(f"{'model':14s} {'fault':22s} {'reference':10s} {'candidate':11s} {'found':10s}  named")
     for model in arguments.models:

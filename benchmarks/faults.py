@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import machine
+from measure import earlier, machine
 from planted import FAULTS, Fault
 from workshop import Tensors, Workshop
 
@@ -192,12 +192,6 @@ def summary(total: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def earlier(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of an earlier run that this one does not replace."""
-    rows: list[dict[str, Any]] = json.loads(arguments.output.read_text())["rows"]
-    return [row for row in rows if row["model"] not in arguments.models]
-
-
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,7 +199,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "faults.json")
     parser.add_argument("--append", action="store_true", help="keep other models' rows of an earlier run")
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = earlier(arguments) if arguments.append else []
+    rows: list[dict[str, Any]] = earlier(arguments.output, arguments.models) if arguments.append else []
     start = time.perf_counter()
     print(
         f"{'model':15s} {'kind':9s} {'what':22s} {' '.join(f'{j:9s}' for j in JUDGES)} {'x floor':>12s} {'true':>12s}"

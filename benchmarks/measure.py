@@ -1,14 +1,18 @@
-"""What a child process and everything it starts take: seconds and peak memory."""
+"""What benchmarks share: seconds and peak memory of a child process and all it starts, machine facts, earlier rows."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -69,6 +73,12 @@ def _memory(process: psutil.Process) -> int:
         return int(getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+
+
+def earlier(results: Path, models: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of an earlier run's results that a run of these models does not replace."""
+    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"]
+    return [row for row in rows if row["model"] not in models]
 
 
 def machine() -> dict[str, object]:
