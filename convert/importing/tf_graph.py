@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import function_def_to_graph
 
 from xport.convert.importing import (
+    tf_composites,
     tf_control,  # noqa: F401  (these four fill the table)
     tf_elementwise,  # noqa: F401
     tf_layers,  # noqa: F401
@@ -20,9 +21,9 @@ from xport.convert.importing import (
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import TABLE, Call
 from xport.convert.importing.writer import Writer
+from xport.convert.primitives.tf_core import CALLS
 from xport.errors import UnsupportedError
 
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _IGNORED = {"NoOp", "Assert", "Placeholder", "Const", "VarHandleOp", "VariableV2", "ReadVariableOp", *CALLS}
 
 
@@ -111,14 +112,14 @@ class GraphReader:
         inputs = [values[t.name] for t in op.inputs]
         if op.type == "ReadVariableOp":
             return [self.read(inputs[0].extra)]
-        if op.type in CALLS:
-            return self.call(op.get_attr("f").name, inputs)
-        if op.type in self._functions:
-            return self.call(op.type, inputs)
+        name = op.get_attr("f").name if op.type in CALLS else op.type
+        if name in self._functions:
+            made = tf_composites.recorded(op, inputs, self.writer)
+            return self.call(name, inputs) if made is None else made
         if op.type not in TABLE:
             return []
-        made = TABLE[op.type](Call(self.writer, self, op, inputs))
-        return [made] if isinstance(made, Tensor) else made
+        results = TABLE[op.type](Call(self.writer, self, op, inputs))
+        return [results] if isinstance(results, Tensor) else results
 
     def call(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Inline a function."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from xport.convert.lowering import host
+from xport.convert.lowering import composites, host
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.layout import Call
 from xport.convert.lowering.registry import Handler, Parameter, Role, find
@@ -279,7 +279,10 @@ class Interpreter:
         return folded
 
     def _lower(self, handler: Handler, node: ir.Node, call: Call, scope: Scope) -> list[Value]:
-        results = self._invoke(handler, node, call, scope)
+        opset = scope.opsets.get(node.domain, 1)
+        results = composites.lower(self, node, call, opset, lambda inner: self._invoke(handler, node, inner, scope))
+        if results is None:
+            results = self._invoke(handler, node, call, scope)
         return [
             self._wrap(result, out, call.out_perm(i) if not isinstance(result, Value) else None)
             for i, (result, out) in enumerate(zip(results, node.outputs, strict=False))

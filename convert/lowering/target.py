@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,31 @@ class Target(abc.ABC):
     def eager(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which primitives compute at once."""
         return contextlib.nullcontext()
+
+    composes: bool = False
+    """Whether `compose` makes functions."""
+
+    def compose(
+        self,
+        name: str,
+        record: str,
+        tensors: Sequence[Any],
+        body: Callable[[Sequence[Any]], Sequence[Any]],
+        least: int,
+    ) -> Sequence[Any] | None:
+        """Lower an operator inside a function of its own.
+
+        Args:
+            name: What the function is called.
+            record: What it implements.
+            tensors: Its arguments.
+            body: Lowers the operator, given the arguments inside.
+            least: How many operators make it worth a function.
+
+        Returns:
+            The results outside; None where it is not worth it, or the results are no plain tensors.
+        """
+        return None
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
         """A context that carries the ONNX node's name into the result."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.target import Target
@@ -18,6 +19,12 @@ from xport.convert.primitives.narrow_types import carry
 
 VARIABLE_BYTES = 1024
 """Known arrays of at least this size become Variables, which SavedModel stores without protobuf's 2 GB limit."""
+
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+"""The operations that call a function."""
+
+RECORD = "_xport_onnx"
+"""The attribute of such an operation that says which ONNX operator the function is."""
 
 _MOVED = ("float32", "int32", "int64", "string")
 """What TFLite's kernels that only move elements all take."""
@@ -39,6 +46,7 @@ class TfCore(Target):
         self._variable_of: dict[tuple[int, tuple[int, ...], bytes], tuple[Any, tf.Variable]] = {}
         # Tensors are kept beside their names so that their ids stay theirs.
         self._dims: dict[int, tuple[Any, list[Any]]] = {}
+        self._composed: list[Any] = []
         self._fresh = 0
         self._maker = ThreadPoolExecutor(max_workers=1)
 
@@ -182,6 +190,40 @@ class TfCore(Target):
 
     def eager(self) -> contextlib.AbstractContextManager[Any]:
         return tf.init_scope()  # type: ignore[no-any-return]
+
+    @property
+    def composes(self) -> bool:  # type: ignore[override]
+        """Only a SavedModel keeps functions, and what is computed at once needs none."""
+        return self.flavor != "tflite" and not tf.executing_eagerly()
+
+    def compose(
+        self,
+        name: str,
+        record: str,
+        tensors: Sequence[Any],
+        body: Callable[[Sequence[Any]], Sequence[Any]],
+        least: int,
+    ) -> Sequence[Any] | None:
+        plain = True
+
+        def inside(*arguments: Any) -> list[Any]:
+            nonlocal plain
+            results = list(body(arguments))
+            plain = all(tf.is_tensor(r) for r in results)
+            return results if plain else []
+
+        inside.__name__ = legal_name(name)
+        specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+        function = tf.function(inside, input_signature=specs, autograph=False)
+        concrete = function.get_concrete_function()
+        self._composed.append(concrete)  # its graph's identity is a key of caches: it must not be given away
+        operators = [op for op in concrete.graph.get_operations() if op.type not in ("Placeholder", "Const")]
+        if not plain or len(operators) < least:
+            return None
+        results = function(*tensors)
+        call = results[0].op if results[0].op.type in CALLS else results[0].op.inputs[0].op
+        call._set_attr(RECORD, attr_value_pb2.AttrValue(s=record.encode()))
+        return list(results)
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
         return tf.name_scope(legal_name(name))  # type: ignore[no-any-return]
