@@ -34,26 +34,34 @@ def recorded(op: Any, inputs: Sequence[Tensor], writer: Writer) -> list[Tensor] 
         tensor = None if perm is None else next(rest)
         given.append(writer.transpose(tensor, inverse(perm)) if tensor is not None and perm else tensor)
     attributes = {a.name: ir.from_proto(a) for a in record.node.attribute}
-    dtypes = [str(t.dtype.base_dtype.name) for t in op.outputs]
-    values = writer.emit(
-        record.node.op_type, [None if t is None else writer.value(t) for t in given], dtypes, attributes
-    )
+    results = iter(op.outputs)
+    outputs = [None if perm is None else next(results) for perm in record.outputs]
+    dtypes = [_dtype(op.outputs[0] if tensor is None else tensor) for tensor in outputs]
+    operands = [None if tensor is None else writer.value(tensor) for tensor in given]
+    values = writer.emit(record.node.op_type, operands, dtypes, attributes)
     return [
-        _stored(writer, value, tensor, dtype, perm)
-        for value, tensor, dtype, perm in zip(values, op.outputs, dtypes, record.outputs, strict=True)
+        _stored(writer, value, tensor, perm)
+        for value, tensor, perm in zip(values, outputs, record.outputs, strict=True)
+        if tensor is not None and perm is not None
     ]
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype.base_dtype.name)
 
 
 def _fits(record: composites.Record, op: Any, inputs: Sequence[Tensor]) -> bool:
     """Whether the function has the inputs and outputs that its record speaks of."""
     wanted = [perm for perm in record.inputs if perm is not None]
     ranks = all(not perm or x.rank == len(perm) for perm, x in zip(wanted, inputs, strict=False))
-    known = all(t.shape.rank == len(perm) for perm, t in zip(record.outputs, op.outputs, strict=False) if perm)
-    return len(wanted) <= len(inputs) and len(record.outputs) == len(op.outputs) and ranks and known
+    made = [perm for perm in record.outputs if perm is not None]
+    known = all(not perm or t.shape.rank == len(perm) for perm, t in zip(made, op.outputs, strict=False))
+    return len(wanted) <= len(inputs) and len(made) == len(op.outputs) and ranks and known
 
 
-def _stored(writer: Writer, value: ir.Value, tensor: Any, dtype: str, perm: Sequence[int]) -> Tensor:
+def _stored(writer: Writer, value: ir.Value, tensor: Any, perm: Sequence[int]) -> Tensor:
     """A result in TensorFlow's order of axes."""
+    dtype = _dtype(tensor)
     if tensor.shape.rank is None:
         return Tensor(dtype, None, value)
     theirs: list[Size] = [writer.fresh() if d is None else int(d) for d in tensor.shape.as_list()]

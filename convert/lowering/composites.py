@@ -30,8 +30,11 @@ LEAST = 12
 CONSTANT_BYTES = 4096
 """Known inputs above this stay in the body alone: recorded too, they would be stored twice."""
 
-_NEVER = {"If", "Loop", "Scan", "SequenceMap", "LSTM", "GRU", "RNN"}
-"""Their graphs cannot be recorded; recurrent loops are recognised by what they compute."""
+_NEVER = {"If", "Loop", "Scan", "SequenceMap"}
+"""Their graphs cannot be recorded."""
+
+_KEEP_WEIGHTS = {"LSTM", "GRU", "RNN"}
+"""Their bodies use the weights as they are: recorded ones are the same Variables, whatever their size."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,13 @@ class Record:
         opset: The version of its domain.
         inputs: How each of the function's leading arguments is stored (``()`` for the logical order), by the input
             that it is; None for an input that is left out.
-        outputs: How each result is stored.
+        outputs: How each result is stored; None for one that is left out.
     """
 
     node: onnx.NodeProto
     opset: int
     inputs: tuple[Perm | None, ...]
-    outputs: tuple[Perm, ...]
+    outputs: tuple[Perm | None, ...]
 
     def text(self) -> str:
         """The record as the attribute holds it."""
@@ -74,17 +77,16 @@ def parse(text: str) -> Record | None:
     try:
         found = json.loads(text)
         node = json_format.ParseDict(found["node"], onnx.NodeProto())
-        inputs = tuple(None if p is None else _perm(p) for p in found["inputs"])
-        return Record(node, int(found["opset"]), inputs, tuple(_perm(p) for p in found["outputs"]))
+        return Record(node, int(found["opset"]), _perms(found["inputs"]), _perms(found["outputs"]))
     except (json_format.ParseError, KeyError, TypeError, ValueError):
         return None
 
 
-def _perm(axes: Sequence[Any]) -> Perm:
-    perm = tuple(int(axis) for axis in axes)
-    if sorted(perm) != list(range(len(perm))):
-        raise ValueError(f"{axes} is no order of axes")
-    return perm
+def _perms(orders: Sequence[Sequence[Any] | None]) -> tuple[Perm | None, ...]:
+    perms = tuple(None if order is None else tuple(int(axis) for axis in order) for order in orders)
+    if any(perm is not None and sorted(perm) != list(range(len(perm))) for perm in perms):
+        raise ValueError(f"{orders} are no orders of axes")
+    return perms
 
 
 def importable(node: onnx.NodeProto, opset: int, written: int) -> bool:
@@ -136,7 +138,7 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
     inputs: list[Perm | None] = [None] * len(call.values)
     for place, perm in zip(places, perms, strict=True):
         inputs[place] = perm or ()
-    outputs = tuple(call.out_perm(i) or () for i in range(len(node.outputs)))
+    outputs = tuple(call.out_perm(i) or () if output.name else None for i, output in enumerate(node.outputs))
 
     def inner(arguments: Sequence[Any]) -> Sequence[Any]:
         return body(_with_arguments(interpreter, call, dict(zip(places, arguments, strict=True))))  # type: ignore[no-any-return]
@@ -146,14 +148,16 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
 
 
 def _worth(node: ir.Node, call: Call, opset: int) -> bool:
-    if node.op_type in _NEVER or node.domain or not all(output.name for output in node.outputs):
+    if node.op_type in _NEVER or node.domain:
         return False
     if any(v is not None and v.sequence is not None for v in call.values):
         return False
     if any(attribute.is_ref() for attribute in node.attributes.values()):
         return False
     known = [v.static() for v in call.values if v is not None]
-    if all(array is not None for array in known) or sum(a.nbytes for a in known if a is not None) > CONSTANT_BYTES:
+    if all(array is not None for array in known):
+        return False
+    if sum(a.nbytes for a in known if a is not None) > CONSTANT_BYTES and node.op_type not in _KEEP_WEIGHTS:
         return False
     return all(a is None or a.dtype != np.dtype(object) for a in known)
 

@@ -204,13 +204,11 @@ class TfCore(Target):
         body: Callable[[Sequence[Any]], Sequence[Any]],
         least: int,
     ) -> Sequence[Any] | None:
-        plain = True
+        made: list[Any] = []
 
         def inside(*arguments: Any) -> list[Any]:
-            nonlocal plain
-            results = list(body(arguments))
-            plain = all(tf.is_tensor(r) for r in results)
-            return results if plain else []
+            made[:] = body(arguments)
+            return [r for r in made if tf.is_tensor(r)]
 
         inside.__name__ = legal_name(name)
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
@@ -218,12 +216,13 @@ class TfCore(Target):
         concrete = function.get_concrete_function()
         self._composed.append(concrete)  # its graph's identity is a key of caches: it must not be given away
         operators = [op for op in concrete.graph.get_operations() if op.type not in ("Placeholder", "Const")]
-        if not plain or len(operators) < least:
+        if len(operators) < least or not all(r is None or tf.is_tensor(r) for r in made):
             return None
         results = function(*tensors)
         call = results[0].op if results[0].op.type in CALLS else results[0].op.inputs[0].op
         call._set_attr(RECORD, attr_value_pb2.AttrValue(s=record.encode()))
-        return list(results)
+        outside = iter(results)
+        return [None if r is None else next(outside) for r in made]
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
         return tf.name_scope(legal_name(name))  # type: ignore[no-any-return]
