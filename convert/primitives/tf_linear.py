@@ -105,8 +105,16 @@ class TfLinear(TfBitwise):
         return result if bias is None else result + bias
 
     def batch_norm(self, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float) -> Any:
-        """Normalise the last axis by stored statistics; two operations if they are known."""
+        """Normalise the last axis by stored statistics: TensorFlow's kernel, or two operations, if they are known."""
         if all(isinstance(v, np.ndarray) for v in (scale, bias, mean, variance)):
+            if x.shape.rank == 4 and x.dtype == tf.float32 and self.flavor != "tflite":
+                statistics = [self.constant(v) for v in (scale, bias, mean, variance)]
+                return tf.raw_ops.FusedBatchNormV3(
+                    x=x,
+                    **dict(zip(("scale", "offset", "mean", "variance"), statistics, strict=True)),
+                    epsilon=epsilon,
+                    is_training=False,
+                ).y
             factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
             shift = bias - mean * factor
             return x * self.constant(factor.astype(scale.dtype)) + self.constant(shift.astype(bias.dtype))
