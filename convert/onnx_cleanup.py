@@ -44,6 +44,17 @@ def clean(model: ir.Model, *, share: bool = True) -> ir.Model:
     return model
 
 
+def tidy_indices(model: ir.Model) -> None:
+    """Write picks by index plainly: what makes them roundabout would be made anew each time a model travels.
+
+    Args:
+        model: The model; changed in place.
+    """
+    changed = [rule(graph, node) for rule in (plain_index, plain_rows) for graph in model.graphs() for node in list(graph)]
+    if any(changed):
+        common.RemoveUnusedNodesPass()(model)
+
+
 def replace(node: ir.Node, value: ir.Value) -> None:
     """Let another value stand where a node's first output stood; the node goes away."""
     old = node.outputs[0]
@@ -166,6 +177,25 @@ def plain_index(main: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+def plain_rows(main: ir.Graph, node: ir.Node) -> bool:
+    """``GatherND`` by indices of one element each is a ``Gather`` along the first axis."""
+    if node.op_type != "GatherND" or node.attributes.get_int("batch_dims", 0):
+        return False
+    lifted = node.inputs[1].producer() if node.inputs[1] is not None else None
+    if lifted is None or lifted.op_type != "Unsqueeze" or len(lifted.inputs) != 2:
+        return False
+    axes, rank = known(lifted.inputs[1]), rank_of(lifted.inputs[0])
+    if axes is None or axes.size != 1 or int(axes.reshape(-1)[0]) not in (-1, rank):
+        return False
+    made = ir.node("Gather", [node.inputs[0], lifted.inputs[0]], {"axis": 0}, name=node.name)
+    old = node.outputs[0]
+    made.outputs[0].name, made.outputs[0].type, made.outputs[0].shape = f"{old.name}_rows", old.type, old.shape
+    made.metadata_props.update(node.metadata_props)
+    _insert_before(node, made)
+    replace(node, made.outputs[0])
+    return True
+
+
 def fuse(main: ir.Graph, node: ir.Node) -> bool:
     """A known composition becomes the one operator that it is."""
     for find in FUSIONS:
@@ -188,5 +218,5 @@ def _with_inputs(node: ir.Node, inputs: list[ir.Value | None]) -> None:
         node.replace_input_with(i, value)
 
 
-RULES: tuple[Rule, ...] = (plain_index, bound_both, take_padding, take_bias, take_matmul_bias)
+RULES: tuple[Rule, ...] = (plain_index, plain_rows, bound_both, take_padding, take_bias, take_matmul_bias)
 """In this order, each on every node."""

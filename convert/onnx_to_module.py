@@ -46,6 +46,8 @@ class OnnxModule(torch.nn.Module):
         if array is None or array.dtype == object:
             return
         attribute = re.sub(r"\W", "_", name).strip("_") or "constant"
+        if _is_taken(attribute):
+            attribute = f"constant_{attribute}"
         while hasattr(self, attribute):
             attribute += "_"
         tensor = to_torch(carry(array, CARRIED))
@@ -68,6 +70,11 @@ class OnnxModule(torch.nn.Module):
         self._target.device = _device(inputs, self._target.weights)
         outputs = self._interpreter.run(inputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _is_taken(name: str) -> bool:
+    """Whether ``torch.onnx`` may call a value of its own so, over which it stumbles: ``val_3``, ``scalar_tensor_1``."""
+    return re.fullmatch(r"val_\d+", name) is not None or hasattr(torch.ops.aten, re.sub(r"_\d+$", "", name))
 
 
 def _device(inputs: tuple[Any, ...], weights: dict[int, Any]) -> torch.device:

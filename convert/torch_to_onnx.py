@@ -9,6 +9,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from xport.convert import torch_translations
+from xport.convert.onnx_cleanup import tidy_indices
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.source import Source
 from xport.convert.torch_export_program import export_program
@@ -34,17 +36,17 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     Raises:
         ConversionError: If the exporter fails or changes the interface.
     """
-    table: dict[Any, Any] | None = None
+    own: dict[Any, Any] = {}
     if source.content is Content.EXPORTED:
         program = load_exported(source)
     else:
         module = load_module(source)
-        table = _translation_table(module)
+        own = _translation_table(module) or {}
         program = export_program(source, module, signature)
-    if table is None:
-        table = _program_table(program)
+    table = {**torch_translations.table(program), **own}
     optimize = bool(options.get("optimize", True))
     model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table, optimize=optimize)
+    tidy_indices(model)
     align_interface(model, signature)
     save_model(model, target)
 
@@ -88,11 +90,3 @@ def _translation_table(module: nn.Module) -> dict[Any, Any] | None:
 
     return module.translation_table() if isinstance(module, ReferenceModule) else None
 
-
-def _program_table(program: torch.export.ExportedProgram) -> dict[Any, Any] | None:
-    """Translations of the zoo's own operators, if the program uses any."""
-    if not any(str(node.target).startswith("xport.") for node in program.graph.nodes):
-        return None
-    from xport.models.nms import translation_table
-
-    return translation_table()

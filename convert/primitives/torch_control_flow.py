@@ -215,7 +215,8 @@ def _exported_loop(
 
     def going(*flat: Any) -> Any:
         i, more = flat[0], flat[1]
-        return more if limit is None else torch.logical_and(more, i < flat[-1])
+        # A condition must not be one of the inputs itself.
+        return torch.logical_and(more, more) if limit is None else torch.logical_and(more, i < flat[-1])
 
     def step(*flat: Any) -> tuple[Any, ...]:
         i, more, rest = flat[0], flat[1], flat[2:]

@@ -25,6 +25,8 @@ class TorchIndexing(TorchShapes):
             indices = self.constant(indices)
         else:
             negative = True
+        if axis == 0 and indices.dim() > 0 and indices.dtype in (torch.int32, torch.int64):
+            return data[indices]  # counts from the end itself
         indices = self.wrap(indices, data.shape[axis]) if negative else indices
         flat = torch.index_select(data, axis, indices.reshape(-1))
         return flat.reshape([*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]])
