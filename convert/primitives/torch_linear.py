@@ -40,7 +40,10 @@ class TorchLinear(TorchBitwise):
         left = a.t() if transpose_a else a
         if transpose_b and alpha == 1.0 and beta == 1.0 and (c is None or (c.dim() == 1 and c.shape == b.shape[:1])):
             return F.linear(left, b, c)
-        result = self.matmul(left, b.t() if transpose_b else b)
+        right = b.t() if transpose_b else b
+        if c is not None and beta != 0.0 and c.is_floating_point() and c.dim() <= 2:
+            return torch.addmm(c, left, right, beta=beta, alpha=alpha)
+        result = self.matmul(left, right)
         result = result if alpha == 1.0 else result * alpha
         if c is None or beta == 0.0:
             return result
