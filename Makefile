@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types conformance bench-convert bench-validate clean
+.PHONY: demo test test-containers lint types conformance bench-convert bench-validate matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -28,6 +28,10 @@ types: .venv/dev.stamp
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python tests/conformance/report.py --write docs/operators.md
+
+# Every format into every other over the models (an hour and a half); goes on where an earlier run stopped.
+matrix: .venv/dev.stamp
+	@$(BIN)/python benchmarks/matrix.py $(ARGS)
 
 bench-convert: .venv/dev.stamp
 	@$(BIN)/python benchmarks/convert.py

@@ -50,7 +50,8 @@ def tidy_indices(model: ir.Model) -> None:
     Args:
         model: The model; changed in place.
     """
-    changed = [rule(graph, node) for rule in (plain_index, plain_rows) for graph in model.graphs() for node in list(graph)]
+    rules, graphs = (plain_index, plain_rows), list(model.graphs())
+    changed = [rule(graph, node) for rule in rules for graph in graphs for node in list(graph)]
     if any(changed):
         common.RemoveUnusedNodesPass()(model)
 
@@ -179,7 +180,7 @@ def plain_index(main: ir.Graph, node: ir.Node) -> bool:
 
 def plain_rows(main: ir.Graph, node: ir.Node) -> bool:
     """``GatherND`` by indices of one element each is a ``Gather`` along the first axis."""
-    if node.op_type != "GatherND" or node.attributes.get_int("batch_dims", 0):
+    if node.op_type != "GatherND" or node.attributes.get_int("batch_dims", 0) != 0:
         return False
     lifted = node.inputs[1].producer() if node.inputs[1] is not None else None
     if lifted is None or lifted.op_type != "Unsqueeze" or len(lifted.inputs) != 2:
