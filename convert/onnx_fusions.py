@@ -116,8 +116,8 @@ def _plain_norm(main: ir.Graph, node: ir.Node) -> ir.Node | None:
         if multiply is None or multiply.op_type != "Mul":
             continue
         for normal, scale in (tuple(multiply.inputs), tuple(reversed(multiply.inputs))):
-            if normal is None or scale is None or known(scale) is None:
-                continue
+            if normal is None or scale is None or known(scale) is None or len(normal.uses()) != 1:
+                continue  # what is needed elsewhere too would be computed twice
             found = _normal(normal)
             if found is not None:
                 return _norm(main, node, *found, scale, bias)

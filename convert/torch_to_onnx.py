@@ -89,4 +89,3 @@ def _translation_table(module: nn.Module) -> dict[Any, Any] | None:
     from xport.models.base import ReferenceModule
 
     return module.translation_table() if isinstance(module, ReferenceModule) else None
-

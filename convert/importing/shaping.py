@@ -319,3 +319,14 @@ def index_vector(w: Writer, x: Tensor) -> Tensor:
     """A tensor of sizes or indices as int64."""
     made = _wide(x)
     return made if made.dtype == "int64" else cast(w, made, "int64")
+
+
+def arange(w: Writer, bounds: Sequence[Tensor], dtype: str) -> Tensor:
+    """Numbers from a start up to a limit by a step; as many as there are, where that is told in sizes."""
+    ends = [x.elements[0] if x.elements is not None and len(x.elements) == 1 else None for x in bounds]
+    made: Tensor = w.op("Range", bounds, dtype, integers=True)
+    start, limit, step = ends
+    if made.const is not None or start is None or limit is None or step != 1:
+        return made
+    count = sizes.subtract(limit, start)
+    return made.with_(dims=(count,)) if sizes.never_negative(count) else made

@@ -190,8 +190,7 @@ def _one_hot(c: Call) -> Tensor:
 
 @op("RANGE")
 def _range(c: Call) -> Tensor:
-    made: Tensor = c.w.op("Range", c.tensors, c.dtype, integers=True)
-    return made
+    return shaping.arange(c.w, c.tensors, c.dtype)
 
 
 @op("WHERE")

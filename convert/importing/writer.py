@@ -303,6 +303,9 @@ class Writer:
 
     def graph(self, inputs: Sequence[Tensor], outputs: Sequence[ir.Value], name: str) -> ir.Model:
         """The finished main graph as a model."""
+        for node in self.scopes[0].nodes:
+            for value in node.outputs:
+                _tell_shape(value)
         graph = ir.Graph(
             [t.value for t in inputs if t.value is not None],
             outputs,
@@ -312,3 +315,10 @@ class Writer:
             name=name,
         )
         return ir.Model(graph, ir_version=9, producer_name="xport")
+
+
+def _tell_shape(value: ir.Value) -> None:
+    """Write down the sizes that are known of a value: ONNX's inference finds fewer."""
+    dims: tuple[Size | None, ...] | None = value.meta.get(DIMS)
+    if dims is not None and value.shape is None:
+        value.shape = ir.Shape([None if isinstance(d, str) and "?" in d else d for d in dims])

@@ -145,6 +145,7 @@ class Interpreter:
         env: Env = ChainMap({}, self.constants)
         for value, tensor in zip(self.model.graph.inputs, tensors, strict=True):
             env[value] = self._wrap(self.target.receive(tensor, _type_name(value)), value, None)
+            self.target.anchor(env[value].tensor, dims_of(value) or ())
         scope = Scope(env, self.model.opset_imports, {})
         self._run_nodes(self.model.graph, scope)
         outputs = self.model.graph.outputs

@@ -84,6 +84,9 @@ class Target(abc.ABC):
     def name_dims(self, tensor: Any, dims: Sequence[int | str | None]) -> None:  # noqa: B027
         """Learn what shape inference knows of a tensor's stored sizes."""
 
+    def anchor(self, tensor: Any, dims: Sequence[int | str | None]) -> None:  # noqa: B027
+        """Learn that a graph input tells the sizes that symbols stand for."""
+
     def product(self, sizes: Sequence[Any]) -> Any:
         """The product of sizes; 1 for none."""
         return product(sizes)

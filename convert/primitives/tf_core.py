@@ -47,6 +47,8 @@ class TfCore(Target):
         # Tensors are kept beside their names so that their ids stay theirs.
         self._dims: dict[int, tuple[Any, list[Any]]] = {}
         self._composed: list[Any] = []
+        # By graph and symbol, the size of an input: one tensor tells a size, not each that has it.
+        self._anchors: dict[tuple[Any, str], Dim] = {}
         self._fresh = 0
         self._maker = ThreadPoolExecutor(max_workers=1)
 
@@ -96,9 +98,19 @@ class TfCore(Target):
         if isinstance(known, Dim):
             return known
         coefficient, symbols = factors(known) if isinstance(known, str) else (1, (self._anonymous(),))
-        dim = Dim(coefficient, symbols, lambda: tf.shape(tensor)[axis])
+        anchors = [self._anchors.get((self.graph_key(), symbol)) for symbol in symbols]
+        if any(anchor is None for anchor in anchors):
+            dim = Dim(coefficient, symbols, lambda: tf.shape(tensor)[axis])
+        else:
+            dim = product([coefficient, *anchors])
         self._remember(tensor)[axis] = dim
         return dim
+
+    def anchor(self, tensor: Any, dims: Sequence[Any]) -> None:
+        for axis, name in enumerate(dims):
+            key = (self.graph_key(), name)
+            if isinstance(name, str) and factors(name) == (1, (name,)) and key not in self._anchors:
+                self._anchors[key] = Dim(1, (name,), lambda axis=axis: tf.shape(tensor)[axis])  # type: ignore[misc]
 
     def _anonymous(self) -> str:
         self._fresh += 1
