@@ -154,8 +154,8 @@ def _distinct(operands: Sequence[Any], others: Sequence[Any] = ()) -> tuple[Tens
 
 
 def _fresh(tensors: Sequence[Any]) -> Tensors:
-    """Copies: higher-order operators let no output be an input, a view of one, or another output."""
-    return [t.clone() for t in tensors]
+    """Copies: higher-order operators let no output be an input, a view of one, another output, or of other strides."""
+    return [t.clone(memory_format=torch.contiguous_format) for t in tensors]
 
 
 def _exported_branch(
@@ -191,7 +191,7 @@ def _exported_scan(
             after, made = body(list(flat[:n]), list(flat[n : n + m]), [outer[i] for i in places])
             return tuple(_fresh([*after, *made]))
 
-    start = [s.clone() for s in states]
+    start = _fresh(states)
     result = list(scan_op(step, start, list(inputs), tuple(unique)))
     return result[:n], result[n:]
 
@@ -228,7 +228,7 @@ def _exported_loop(
             filled = [f.index_copy(0, i.reshape(1), y.unsqueeze(0)) for f, y in zip(filled, made, strict=True)]
             return tuple(_fresh([i + 1, more.reshape(()), *after, *filled]))
 
-    carried = (start, condition.reshape(()).clone(), *(s.clone() for s in states), *buffers)
+    carried = (start, condition.reshape(()).clone(), *_fresh(states), *buffers)
     additional = (*unique, *([] if limit is None else [_tensor(xp, limit)]))
     result = list(while_loop_op(going, step, carried, additional))
     outputs = result[2 + n :]

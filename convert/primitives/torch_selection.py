@@ -64,6 +64,7 @@ class TorchSelection(TorchIndexing):
             iou: Overlap above which a box is dropped, a scalar.
             threshold: Score that a box must exceed, a scalar; None for no limit.
         """
+        scores = scores.contiguous()  # a loop's state keeps its strides
         boxes = scores.shape[2]
         alive = torch.ones_like(scores, dtype=torch.bool) if threshold is None else scores > threshold
         # The place of each box by falling score; of equal scores the lower index comes first.
