@@ -105,6 +105,8 @@ def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
     if target is Format.EXPORTED:
         odd = not all(spec.name.isidentifier() for spec in signature.inputs)  # the program had to rename these
         return open_source(candidate, inputs=signature.inputs if odd else (), output_names=names)
+    if target is Format.SAVEDMODEL:  # its file tells which sizes vary, but not which of them are one
+        return open_source(candidate, inputs=signature.inputs)
     return open_source(candidate)
 
 

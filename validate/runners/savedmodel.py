@@ -20,6 +20,7 @@ import numpy as np
 
 from xport.convert.savedmodel_signature import choose, read_signature
 from xport.convert.source import Source
+from xport.convert.symbols import named_after
 from xport.runtimes import require
 from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 
@@ -47,7 +48,7 @@ class SavedModelRunner(BaseRunner):
             tf.config.experimental.enable_tensor_float_32_execution(False)
         self._session, definition = self._open(tf)
         self._definition_used = definition
-        self.signature = read_signature(self.path, source.signature_name)
+        self.signature = named_after(read_signature(self.path, source.signature_name), source.inputs)
         self._function: Any = self._session.make_callable(
             [definition.outputs[spec.name].name for spec in self.signature.outputs],
             feed_list=[definition.inputs[spec.name].name for spec in self.signature.inputs],
