@@ -247,7 +247,7 @@ def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tupl
     return Proof(
         source=provenance.describe_source(source),
         route=route.formats,
-        versions=provenance.versions(),
+        versions=provenance.versions(step.engine for step in route.steps if step.engine),
         options=options,
         parity=[verdict.to_json() for verdict in found.verdicts] if found is not None else [],
         verified=found is not None,

@@ -120,6 +120,7 @@ def carry_out(
     overwrite: bool = False,
     verbose: bool = False,
     version: str = __version__,
+    cwd: str = "",
     processes: Processes | None = None,
 ) -> TaskResult:
     """Convert a model in a process of its own, and put the result into its place.
@@ -131,6 +132,7 @@ def carry_out(
         overwrite: Replace what an earlier run did not write, too.
         verbose: Let the frameworks' messages through.
         version: The version of xport that made the plan; another one here is refused.
+        cwd: The folder that the child process works in, where modules of ``arch`` are found; by default this one's.
         processes: Where the child process is registered.
 
     Returns:
@@ -148,7 +150,7 @@ def carry_out(
             if (kept := finished(store, task, fingerprint)) is not None:
                 return kept
             _check_free(store, task, overwrite=overwrite)
-            figures = _convert(store, task, fingerprint, processes or Processes(), verbose)
+            figures = _convert(store, task, fingerprint, processes or Processes(), verbose=verbose, cwd=cwd)
     except XportError as error:
         return TaskResult.failure(task, error, seconds=time.monotonic() - started)
     except OSError as error:
@@ -167,7 +169,9 @@ def _check_free(store: Store, task: Task, *, overwrite: bool) -> None:
     raise DestinationError(f"{store.path(task.name)} {why}.", "Add --force to replace it, or move it away.")
 
 
-def _convert(store: Store, task: Task, fingerprint: str, processes: Processes, verbose: bool) -> dict[str, Any]:
+def _convert(
+    store: Store, task: Task, fingerprint: str, processes: Processes, *, verbose: bool, cwd: str
+) -> dict[str, Any]:
     started = time.monotonic()
     with store.room(task.name) as room, processes.worker(verbose=verbose) as worker:
         source = task.source
@@ -177,7 +181,7 @@ def _convert(store: Store, task: Task, fingerprint: str, processes: Processes, v
         (room / "result").mkdir()
         result = room / "result" / PurePosixPath(task.name).name
         keywords = arguments(task.options)
-        figures = worker.call(JOB, source, task.target.value, str(result), keywords, timeout=task.timeout)
+        figures = worker.call(JOB, source, task.target.value, str(result), keywords, cwd, timeout=task.timeout)
         figures |= {"path": store.path(task.name), "seconds": round(time.monotonic() - started, 3)}
         record = {"task": task.name, "fingerprint": fingerprint, "checksum": artifact_digest(result), "result": figures}
         store.write(task.name, {"state": _WRITING, **record})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from xport.convert import api
 
 
-def convert_one(source: str, target: str, destination: str, keywords: dict[str, Any]) -> dict[str, Any]:
+def convert_one(source: str, target: str, destination: str, keywords: dict[str, Any], cwd: str = "") -> dict[str, Any]:
     """Convert one model.
 
     Args:
@@ -16,10 +17,13 @@ def convert_one(source: str, target: str, destination: str, keywords: dict[str, 
         target: The format's name.
         destination: The file or folder to write.
         keywords: Further keywords of `xport.convert`.
+        cwd: The folder to work in, if it is there.
 
     Returns:
         ``size`` in bytes, ``route``, ``verified``, and ``worst``: the largest error in rounding floors.
     """
+    if cwd and Path(cwd).is_dir():
+        os.chdir(cwd)
     artifact = api.convert(source, target, destination, **keywords)
     made = artifact.proof
     ratios = [row["ratio"] for row in made.parity if row.get("ratio") is not None] if made else []

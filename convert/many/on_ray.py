@@ -6,6 +6,7 @@ Ray's own retries are off: a task that was lost with its machine is started agai
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -88,7 +89,9 @@ def ray_performer(
             with lock:
                 if stopped.is_set():
                     raise WorkerError("Stopped before it began.")
-                reference = remote.remote(task, output, mark, overwrite=overwrite, verbose=verbose, version=__version__)
+                reference = remote.remote(
+                    task, output, mark, overwrite=overwrite, verbose=verbose, version=__version__, cwd=os.getcwd()
+                )
                 running.add(reference)
             try:
                 result: TaskResult = ray.get(reference)

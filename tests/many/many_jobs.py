@@ -9,7 +9,7 @@ from pathlib import Path
 from xport.errors import ParityError
 
 
-def convert_one(source, target, destination, keywords):
+def convert_one(source, target, destination, keywords, cwd):
     name = Path(source).stem
     if name == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 )
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, for models that do not name theirs.")
 @click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; serving_default by default.")
-@click.option("--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step to use. Repeatable.")
+@click.option(
+    "--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step or engine to use. Repeatable."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
