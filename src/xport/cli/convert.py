@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
-@click.option("--opset", type=click.IntRange(min=7), help="The version of ONNX's operators to export to.")
+@click.option("--opset", type=click.IntRange(min=7), help="For onnx: the version of its operators.")
+@click.option("--optimize", is_flag=True, help="For onnx: fold constants, merge and remove what can be.")
 @click.option("--select-tf-ops", is_flag=True, help="Let TFLite files use operators of TensorFlow itself.")
 @click.option("--force", is_flag=True, help="Replace what is at the destination.")
 @click.option("--no-verify", is_flag=True, help="Do not prove the result; the artifact records that.")
@@ -77,7 +78,7 @@ def convert(output: Output, **arguments: Any) -> int:
             via=arguments["via"],
             seed=arguments["seed"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
-            options={key: arguments[key] for key in ("opset", "select_tf_ops") if arguments[key]},
+            options={key: arguments[key] for key in ("opset", "optimize", "select_tf_ops") if arguments[key]},
             progress=tell,
             keep_failed=arguments["keep_failed"],
             verbose=output.verbose,
