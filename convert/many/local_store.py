@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xport.convert.many.digest import path_digest
+from xport.convert.many.digest import source_digest
 from xport.convert.many.places import RECORDS
 from xport.convert.staging import Staging, unwritable
 from xport.errors import DestinationError
@@ -124,8 +124,12 @@ class LocalStore:
         """
         place = self.root / name
         place.parent.mkdir(parents=True, exist_ok=True)
+        data = f"{place.name}.data"  # an ONNX model's weights, which a smaller successor may not have
+        stale = place.exists() and not result.with_name(data).exists()
         with Staging(place, overwrite=True, room=result.parent) as staging:
             staging.commit(result)
+        if stale:
+            place.with_name(data).unlink(missing_ok=True)
 
     def _file(self, name: str, ending: str) -> Path:
         return self._records / f"{_label(name)}{ending}"
@@ -133,9 +137,8 @@ class LocalStore:
 
 def artifact_digest(path: Path) -> str | None:
     """The hash of an artifact with its external data; None if it vanished while it was read."""
-    beside = [n for n in (f"{path.name}.data",) if (path.parent / n).is_file()]
     try:
-        return path_digest(path, beside)
+        return source_digest(path)
     except FileNotFoundError:
         return None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xport.convert.many.digest import digest, source_digest
 from xport.errors import UnreadableModelError, UsageError
+from xport.formats import Content, detect
+from xport.onnx_file import external_files
 from xport.runtimes import require
 
 
@@ -53,14 +56,15 @@ def remote_digest(url: str) -> str | None:
     if not system.exists(path):
         return None
     if not system.isdir(path):
-        return digest([("", system.open(path, "rb"))])
+        beside = [name for name in (f"{PurePosixPath(path).name}.data",) if system.exists(f"{path}.data")]
+        return digest([("", system.open(path, "rb")), *((name, system.open(f"{path}.data", "rb")) for name in beside)])
     inside = {PurePosixPath(file).relative_to(path).as_posix(): file for file in system.find(path)}
     kept = sorted(name for name in inside if "__pycache__" not in PurePosixPath(name).parts)
     return digest((name, system.open(inside[name], "rb")) for name in kept)
 
 
 def fetch(url: str, folder: Path) -> Path:
-    """Bring a model here, with an ONNX model's ``NAME.data`` beside it.
+    """Bring a model here, with the files beside it that an ONNX model keeps tensors in.
 
     Args:
         url: A file or folder.
@@ -79,11 +83,19 @@ def fetch(url: str, folder: Path) -> Path:
             system.get(path.rstrip("/") + "/", str(target) + "/", recursive=True)
         else:
             system.get_file(path, str(target))
-            if system.exists(f"{path}.data"):
-                system.get_file(f"{path}.data", f"{target}.data")
+            for name in _beside(target):
+                system.get_file(str(PurePosixPath(path).with_name(name)), str(folder / name))
     except Exception as error:
         raise UnreadableModelError(f"{url} cannot be read: {type(error).__name__}: {error}") from error
     return target
+
+
+def _beside(model: Path) -> list[str]:
+    """The files that an ONNX model keeps tensors in; what is wrong with them its conversion tells."""
+    with contextlib.suppress(UnreadableModelError):
+        if detect(model) is Content.ONNX:
+            return [name for name in external_files(model) if PurePosixPath(name).name == name]
+    return []
 
 
 def fetched_digest(url: str, folder: Path) -> tuple[Path, str]:

@@ -81,6 +81,8 @@ class UrlStore:
         with self._told(name):
             if self._system.exists(place):
                 self._system.rm(place, recursive=True)
+                if self._system.exists(f"{place}.data"):
+                    self._system.rm(f"{place}.data")
             self._system.makedirs(place.rpartition("/")[0], exist_ok=True)
             if result.is_dir():
                 for file in sorted(f for f in result.rglob("*") if f.is_file()):

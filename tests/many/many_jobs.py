@@ -29,4 +29,6 @@ def convert_one(source, target, destination, keywords, cwd):
         shutil.copytree(source, destination)
     else:
         shutil.copyfile(source, destination)
+        if (data := Path(f"{source}.data")).exists():
+            shutil.copyfile(data, f"{destination}.data")
     return {"size": 1, "route": [target], "verified": True, "worst": 1.0}

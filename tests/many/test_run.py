@@ -267,6 +267,45 @@ def test_sources_and_results_behind_urls(plan, models):
         memory.rm("/many-out", recursive=True)
 
 
+@pytest.mark.usefixtures("quick_jobs")
+@pytest.mark.parametrize("where", ["folder", "url"])
+def test_weights_beside_a_model_belong_to_it(plan, models, where):
+    import onnx
+    from onnx.external_data_helper import convert_model_to_external_data
+
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    plain = (models / "a.onnx").read_bytes()
+    model = onnx.load(models / "a.onnx")
+    convert_model_to_external_data(model, location="a.onnx.data", size_threshold=0)
+    onnx.save(model, models / "a.onnx")
+    source, output = "a.onnx", str(models / "out")
+    if where == "url":
+        source, output = "memory://many-in/a.onnx", "memory://many-out"
+        for name in ("a.onnx", "a.onnx.data"):
+            memory.pipe_file(f"/many-in/{name}", (models / name).read_bytes())
+    path = plan(f"models: [{{source: '{source}', to: onnx}}]")
+    system, root = fsspec.core.url_to_fs(output)
+    try:
+        assert statuses(api.convert_many(path, output=output)) == {"a.onnx": "converted"}
+        assert system.cat_file(f"{root}/a.onnx.data") == (models / "a.onnx.data").read_bytes()
+        assert statuses(api.convert_many(path, output=output)) == {"a.onnx": "kept"}
+        system.pipe_file(f"{root}/a.onnx.data", b"x")
+        assert statuses(api.convert_many(path, output=output)) == {"a.onnx": "failed"}
+        (models / "a.onnx.data").unlink()
+        (models / "a.onnx").write_bytes(plain)  # all in one file now
+        if where == "url":
+            memory.rm("/many-in/a.onnx.data")
+            memory.pipe_file("/many-in/a.onnx", plain)
+        assert statuses(api.convert_many(path, output=output, overwrite=True)) == {"a.onnx": "converted"}
+        assert not system.exists(f"{root}/a.onnx.data")
+        assert statuses(api.convert_many(path, output=output)) == {"a.onnx": "kept"}
+    finally:
+        for folder in ("/many-in", "/many-out"):
+            if memory.exists(folder):
+                memory.rm(folder, recursive=True)
+
+
 def test_a_url_that_is_not_there_is_a_mistake_of_the_plan(plan):
     pytest.importorskip("fsspec")
     from xport.errors import UsageError
