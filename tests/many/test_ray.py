@@ -19,7 +19,7 @@ def add_node(cluster, **settings):
     """A node; Ray gives it 30 seconds to start, which a busy machine may exceed."""
     for _ in range(4):
         try:
-            return cluster.add_node(num_cpus=2, **settings)
+            return cluster.add_node(**settings)
         except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
@@ -36,8 +36,9 @@ def cluster():
         from ray.cluster_utils import Cluster
 
         small = {"object_store_memory": 10**8}
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
-        made.workers = [add_node(made, **small) for _ in range(2)]
+        made = Cluster(initialize_head=False)
+        add_node(made, num_cpus=0, include_dashboard=False, **small)
+        made.workers = [add_node(made, num_cpus=2, **small) for _ in range(2)]
         made.wait_for_nodes(timeout=240)
         yield made
         made.shutdown()
