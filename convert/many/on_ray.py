@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,9 @@ from xport.convert.many.results import TaskResult
 from xport.convert.many.run import Perform
 from xport.errors import UsageError, WorkerError
 from xport.runtimes import require
+
+_START = "Start one with `ray start --head` and give --ray-address HOST:6379, or leave --ray-address out."
+_SECONDS = 10.0
 
 MOST_ATTEMPTS = 4
 """How often a task is started before its loss is told as a failure."""
@@ -41,19 +45,30 @@ def cluster(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():  # the caller's own connection is used and left alone
         yield ray
         return
+    if address is not None:
+        _check_answers(address)
     # "local": a cluster that happens to run here is somebody's, and not to be found by chance.
     where = {"address": address} if address else {"address": "local", "include_dashboard": False}
     try:
         ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"No Ray cluster answers at {address}: {error}" if address else f"Ray does not start here: {error}",
-            "Start one with `ray start --head` and give --ray-address HOST:6379, or leave --ray-address out.",
-        ) from error
+    except Exception as error:  # Ray raises plain exceptions where a node does not start in time
+        what = f"No Ray cluster answers at {address}" if address else "Ray does not start here"
+        raise UsageError(f"{what}: {_first(error)}", _START) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ask at the address whether anybody is there: Ray itself goes on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"Malformed address {address!r}: expected HOST:PORT.", _START)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"No Ray cluster answers at {address}: {error}.", _START) from error
 
 
 def cpus(ray: Any) -> int:

@@ -76,11 +76,12 @@ def test_a_cluster_of_ones_own_is_started_and_stopped(plan, models):
     assert not ray.is_initialized()
 
 
-def test_no_cluster_at_the_address_is_told(plan, models):
-    with pytest.raises(UsageError, match=r"No Ray cluster answers at 127\.0\.0\.1:1"):
-        api.convert_many(
-            plan("models: [{source: a.onnx, to: onnx}]"), executor="ray", ray_address="127.0.0.1:1", output="out"
-        )
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "127.0.0.1:99999"])
+def test_no_cluster_at_the_address_is_told(plan, models, address):
+    pytest.importorskip("ray")
+    path = plan("models: [{source: a.onnx, to: onnx}]")
+    with pytest.raises(UsageError, match=r"No Ray cluster answers at|Malformed address"):
+        api.convert_many(path, executor="ray", ray_address=address, output="out")
 
 
 def test_memory_is_not_shared(plan, models):
