@@ -14,6 +14,7 @@ from xport.artifact import Artifact, Proof
 from xport.convert import provenance
 from xport.convert.attempts import Attempts, Progress
 from xport.convert.gate import GateResult
+from xport.convert.options import check_options
 from xport.convert.planner import Route, available, plan
 from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
@@ -77,7 +78,7 @@ def convert(
         via: Formats to go through, or steps to use.
         seed: For the inputs that are drawn.
         tolerance: Own limits, ``(rtol, atol)``, instead of the rounding floor.
-        options: Options of the steps, ``opset`` for example.
+        options: Options of the steps; `xport.convert.options.STEP_OPTIONS` lists them.
         progress: Told in a few words what begins.
         keep_failed: Keep a result that failed, under a name that says so.
         verbose: Let the frameworks' messages through.
@@ -97,6 +98,7 @@ def convert(
         >>> artifact = xport.convert("model.pt2", to="onnx")  # doctest: +SKIP
     """
     target = to if isinstance(to, Format) else Format.parse(to)
+    check_options(options or {}, target)
     opened = open_source(
         source,
         arch=arch,
@@ -247,7 +249,7 @@ def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tupl
     return Proof(
         source=provenance.describe_source(source),
         route=route.formats,
-        versions=provenance.versions(),
+        versions=provenance.versions(step.engine for step in route.steps if step.engine),
         options=options,
         parity=[verdict.to_json() for verdict in found.verdicts] if found is not None else [],
         verified=found is not None,

@@ -64,6 +64,7 @@ class Attempts:
     rejected: Path | None = None
     expectation: Expectation | None = None
     _made: dict[tuple[Step, ...], Path | XportError] = field(default_factory=dict)
+    _finished: dict[tuple[Step, ...], Path] = field(default_factory=dict)
 
     def first_success(self, routes: Sequence[Route]) -> tuple[Route, Path, GateResult | None]:
         """Take routes until a result passes.
@@ -114,7 +115,20 @@ class Attempts:
             if position + 1 < len(route.steps):
                 # Source code on the way was written by the step before.
                 source = open_source(result, trust_pickle=route.steps[position].target is Format.PYTORCH)
-        return result
+        return self._finish(route, result)
+
+    def _finish(self, route: Route, result: Path) -> Path:
+        """A result in the form that the options ask for: a file of its own, since other routes go on from the first."""
+        asks = self.options.get("opset") or self.options.get("optimize")
+        if route.steps[-1].target is not Format.ONNX or not asks:
+            return result
+        if route.steps not in self._finished:
+            self.progress("bringing the onnx into form")
+            target = self.staging.room(f"finish-{len(self._finished)}") / self.staging.destination.name
+            function = "xport.convert.onnx_hygiene:finish"
+            changed = self.workers.call("onnxruntime", function, result, target, self.signature, self.options)
+            self._finished[route.steps] = target if changed else result
+        return self._finished[route.steps]
 
     def _warm(self, route: Route) -> None:
         """Let frameworks that a later step or the gate needs be imported while the first step works."""

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from xport.errors import ConversionError
 from xport.signature import Dim, Signature, TensorSpec, numpy_dtype
 
-EXTERNAL_DATA_BYTES = 1_500_000_000
+EXTERNAL_DATA_BYTES = 1_000_000_000
 """Above this many bytes of weights a model keeps them in a file beside it; one protobuf ends at 2 GB."""
 
 
@@ -51,12 +51,16 @@ def save_model(model: ir.Model, target: Path) -> None:
     """Write a model to a file, with its weights beside it (``<name>.data``) if they are large.
 
     Args:
-        model: The model.
+        model: The model; weights that lie in files of their own are taken along.
         target: The ``.onnx`` file.
     """
-    weights = [value.const_value for value in model.graph.initializers.values()]
-    size = sum(tensor.nbytes for tensor in weights if tensor is not None)
-    ir.save(model, target, external_data=f"{target.name}.data" if size > EXTERNAL_DATA_BYTES else None)
+    weights = [tensor for value in model.graph.initializers.values() if (tensor := value.const_value) is not None]
+    if sum(tensor.nbytes for tensor in weights) > EXTERNAL_DATA_BYTES:
+        ir.save(model, target, external_data=f"{target.name}.data")
+        return
+    if any(isinstance(tensor, ir.ExternalTensor) for tensor in weights):
+        model = ir.external_data.load_to_model(model)
+    ir.save(model, target)
 
 
 def _match_inputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> list[ir.Value]:

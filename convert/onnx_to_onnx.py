@@ -9,12 +9,11 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from xport.convert import onnx_interface
 from xport.convert.lowering import model as onnx_model
 from xport.convert.source import Source
 from xport.errors import UnreadableModelError, UsageError
 from xport.signature import Signature
-
-_LARGEST_SINGLE_FILE = 1_500_000_000  # protobuf cannot hold more than 2 GiB in one message
 
 
 def convert(source: Source, target: Path, signature: Signature, options: dict[str, Any]) -> None:
@@ -39,10 +38,8 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     except onnx.checker.ValidationError as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
         raise UnreadableModelError(f"{source.path} is not valid ONNX: {first}", "Export the model again.") from error
-    weights = [v.const_value for v in model.graph.initializers.values() if v.const_value is not None]
-    if not any(isinstance(w, ir.ExternalTensor) for w in weights):
-        shutil.copyfile(source.path, target)
-    elif sum(w.nbytes for w in weights) < _LARGEST_SINGLE_FILE:
-        ir.save(ir.external_data.load_to_model(model), target)
+    external = any(isinstance(v.const_value, ir.ExternalTensor) for v in model.graph.initializers.values())
+    if external or source.path.stat().st_size > onnx_interface.EXTERNAL_DATA_BYTES:
+        onnx_interface.save_model(model, target)
     else:
-        ir.save(model, target, external_data=f"{target.name}.data")
+        shutil.copyfile(source.path, target)

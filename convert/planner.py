@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
+from xport.convert.engines import environment
+from xport.convert.engines.table import ENGINES
 from xport.convert.routes import DISTRIBUTIONS, HUB, RUNTIME_OF, STEPS, Step
 from xport.errors import MissingRuntimeError, UsageError
 from xport.formats import Format
@@ -29,8 +31,13 @@ class Route:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Import names of every package that the steps need."""
-        return tuple(dict.fromkeys(name for step in self.steps for name in step.needs))
+        """Import names of every package that the steps need, and names of engines."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in (*step.needs, step.engine) if name))
+
+    @property
+    def engines(self) -> int:
+        """How many steps optional engines take."""
+        return sum(bool(step.engine) for step in self.steps)
 
     @property
     def cost(self) -> int:
@@ -43,18 +50,18 @@ class Route:
 
 def _label(step: Step) -> str:
     second_choice = step.cost > 1
-    return f"{step.target.value} ({step.module})" if second_choice else step.target.value
+    return f"{step.target.value} ({step.engine or step.module})" if second_choice else step.target.value
 
 
 def plan(source: Format, target: Format, *, via: Sequence[str] = (), steps: Iterable[Step] = STEPS) -> list[Route]:
     """List the routes from a format to another.
 
-    A direct step comes before any way through the hub, then the cost decides.
+    A direct step comes before any way through the hub, then the cost decides; what an optional engine does comes last.
 
     Args:
         source: What is there.
         target: What is wanted.
-        via: Formats to go through, or step modules to use, in order; with formats, no other way is taken.
+        via: Formats to go through, or step modules or engines to use, in order; with formats, no other way is taken.
         steps: The table.
 
     Returns:
@@ -64,7 +71,7 @@ def plan(source: Format, target: Format, *, via: Sequence[str] = (), steps: Iter
         UsageError: If no route leads there, or none the way that ``via`` says.
     """
     table = tuple(steps)
-    modules = [name for name in via if name in {step.module for step in table}]
+    modules = [name for name in via if name in {known for step in table for known in step.names}]
     stops = [Format.parse(name) for name in via if name not in modules]
     chains = [(source, *stops, target)] if stops else [(source, target), (source, HUB, target)]
     routes = [
@@ -72,11 +79,11 @@ def plan(source: Format, target: Format, *, via: Sequence[str] = (), steps: Iter
         for chain in chains
         if len(set(chain)) == len(chain) or chain == (source, target) or _around(chain)
         for combination in product(*(_between(table, a, b) for a, b in pairwise(chain)))
-        if all(name in {step.module for step in combination} for name in modules)
+        if all(name in {known for step in combination for known in step.names} for name in modules)
     ]
     if not routes:
         raise _no_route(source, target, via, table)
-    return sorted(routes, key=lambda route: (len(route.steps), route.cost))
+    return sorted(routes, key=lambda route: (route.engines, len(route.steps), route.cost))
 
 
 def _around(chain: Sequence[Format]) -> bool:
@@ -126,7 +133,9 @@ def targets(source: Format, steps: Iterable[Step] = STEPS) -> list[Format]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported; it is not imported."""
+    """Whether a package can be imported, or an engine is there; nothing is imported."""
+    if package in ENGINES:
+        return environment.is_ready(package)
     try:
         return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):  # a broken parent package
@@ -150,11 +159,16 @@ def pip_command(packages: Iterable[str]) -> str:
     """The command that installs packages.
 
     Args:
-        packages: Import names.
+        packages: Import names, and names of engines.
 
     Returns:
-        A command to paste.
+        A command to paste; one a line if there are several.
     """
+    packages = list(packages)
+    engines = [environment.add_command(name) for name in packages if name in ENGINES]
+    packages = [name for name in packages if name not in ENGINES]
+    if engines:
+        return "\n".join([*([pip_command(packages)] if packages else []), *engines])
     extras = dict.fromkeys(DISTRIBUTIONS.get(name, (name, "cpu"))[1] for name in packages)
     return f"pip install 'xport-ml[{','.join(extras)}]'"
 

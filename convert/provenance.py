@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from xport.convert.engines import environment
 from xport.convert.source import Source
 
 DISTRIBUTIONS = (
@@ -46,14 +48,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python and of those `DISTRIBUTIONS` that are installed; none is imported."""
+def versions(engines: Iterable[str] = ()) -> dict[str, str]:
+    """The versions of Python, of those `DISTRIBUTIONS` that are installed, and of engines; none is imported.
+
+    Args:
+        engines: Names of optional engines that took part.
+    """
     found = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    for name in engines:
+        card = environment.card(name) or {}
+        found[name] = card.get("versions", {}).get(name, "")
     return found
 
 

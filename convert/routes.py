@@ -28,6 +28,7 @@ class Step:
         needs: Import names of the packages that it needs.
         cost: Routes with a smaller sum of costs come first; second choices cost more.
         note: What a user should know about it.
+        engine: The optional engine that does it, in an environment of its own; empty for everything else.
     """
 
     source: Format
@@ -36,11 +37,17 @@ class Step:
     needs: tuple[str, ...]
     cost: int = 1
     note: str = ""
+    engine: str = ""
 
     @property
     def function(self) -> str:
         """The import path of the function that does it."""
         return f"xport.convert.{self.module}:convert"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What ``--via`` may call it."""
+        return (self.module, self.engine) if self.engine else (self.module,)
 
     def __str__(self) -> str:
         return f"{self.source.value} → {self.target.value} ({self.module})"
@@ -74,6 +81,11 @@ STEPS: tuple[Step, ...] = (
     Step(Format.ONNX, Format.TORCHSCRIPT, "onnx_to_torchscript", ("torch",)),
     Step(Format.ONNX, Format.EXPORTED, "onnx_to_exported", ("torch",)),
     Step(Format.ONNX, Format.PYTORCH, "onnx_to_pytorch", ("torch", "safetensors"), 1, "as source code"),
+    # Optional engines come after everything of ours; see `xport.convert.planner.plan`.
+    Step(Format.ONNX, Format.TFLITE, "onnx_to_tflite_onnx2tf", (), 9, "onnx2tf", "onnx2tf"),
+    Step(Format.ONNX, Format.SAVEDMODEL, "onnx_to_savedmodel_onnx2tf", (), 9, "onnx2tf", "onnx2tf"),
+    Step(Format.PYTORCH, Format.TFLITE, "torch_to_tflite_litert_torch", ("torch",), 9, "litert-torch", "litert-torch"),
+    Step(Format.EXPORTED, Format.TFLITE, "torch_to_tflite_litert_torch", ("torch",), 9, "litert-torch", "litert-torch"),
 )
 """Every step, the better one first among those with the same ends."""
 

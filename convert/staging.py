@@ -25,6 +25,7 @@ class Staging:
         destination: The file or folder that the result will be.
         overwrite: Whether something that is there may be replaced.
         marker: The file by which a folder is known as one that xport wrote and may replace; "" for a model's folder.
+        room: A folder on the destination's disk to make the staging folder in; by default the destination's own.
 
     Attributes:
         destination: As given, absolute.
@@ -34,10 +35,13 @@ class Staging:
         DestinationError: If the destination exists and may not be replaced, or cannot be written.
     """
 
-    def __init__(self, destination: Path, *, overwrite: bool = False, marker: str = "") -> None:
+    def __init__(
+        self, destination: Path, *, overwrite: bool = False, marker: str = "", room: Path | None = None
+    ) -> None:
         self.destination = Path(os.path.abspath(destination))  # not resolve(): a link is replaced, not followed
         self.overwrite = overwrite
         self.marker = marker
+        self._parent = room or self.destination.parent
         self.folder = self.destination
         self._made: Path | None = None
         self._check()
@@ -71,9 +75,8 @@ class Staging:
         return source_only or (self.destination / "saved_model.pb").is_file()
 
     def __enter__(self) -> Self:
-        parent = self.destination.parent
         try:
-            self._made = Path(tempfile.mkdtemp(prefix=f".{self.destination.name}.", suffix=".xport", dir=parent))
+            self._made = Path(tempfile.mkdtemp(prefix=f".{self.destination.name}.", suffix=".xport", dir=self._parent))
         except OSError as error:
             raise unwritable(error, self.destination) from error
         self.folder = self._made

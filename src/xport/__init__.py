@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from xport.artifact import Artifact as Artifact
     from xport.artifact import Proof as Proof
     from xport.convert.api import convert as convert
+    from xport.convert.many.api import convert_many as convert_many
+    from xport.convert.many.results import ManyReport as ManyReport
     from xport.convert.to_module import to_module as to_module
     from xport.errors import ConversionError as ConversionError
     from xport.errors import DestinationError as DestinationError
@@ -50,6 +52,7 @@ _HOMES = {
     "DestinationError": "xport.errors",
     "Format": "xport.formats",
     "InputsError": "xport.errors",
+    "ManyReport": "xport.convert.many.results",
     "MissingRuntimeError": "xport.errors",
     "ParityError": "xport.errors",
     "Proof": "xport.artifact",
@@ -65,6 +68,7 @@ _HOMES = {
     "WorkerError": "xport.errors",
     "XportError": "xport.errors",
     "XportWarning": "xport.errors",
+    "convert_many": "xport.convert.many.api",
     "inspect": "xport.inspection",
     "load": "xport.loading",
     "to_module": "xport.convert.to_module",
@@ -79,6 +83,7 @@ __all__ = [
     "DestinationError",
     "Format",
     "InputsError",
+    "ManyReport",
     "MissingRuntimeError",
     "ParityError",
     "Proof",
@@ -96,6 +101,7 @@ __all__ = [
     "XportWarning",
     "__version__",
     "convert",
+    "convert_many",
     "inspect",
     "load",
     "to_module",

@@ -19,19 +19,21 @@ _EXTRAS = {
     "tensorflow": "cpu",
     "ai_edge_litert": "cpu",
     "jinja2": "report",
-    "yaml": "serve",
     "matplotlib": "report",
     "tensorboardX": "report",
     "aiohttp": "serve",
     "orjson": "serve",
     "prometheus_client": "serve",
     "grpc": "serve",
+    "ray": "ray",
+    "fsspec": "ray",
 }
 # Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
 DEFAULTS = {
     # onnxruntime's Linux wheels contact their vendor unless this is set before the import.
     "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
     "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2"},
+    "ray": {"RAY_USAGE_STATS_ENABLED": "0"},  # Ray reports its use to its makers otherwise
 }
 """Settings, by package, that must stand in the environment before its import; a user's own override them."""
 

@@ -4,7 +4,7 @@ import pytest
 from onnx.external_data_helper import convert_model_to_external_data
 from tiny_onnx import save_tiny
 
-from xport.convert import onnx_to_onnx
+from xport.convert import onnx_interface, onnx_to_onnx
 from xport.convert.onnx_signature import read_signature
 from xport.convert.source import open_source
 from xport.errors import UnreadableModelError
@@ -42,9 +42,18 @@ def test_external_data_comes_along(tmp_path):
 
 def test_a_large_model_keeps_its_weights_beside_it(tmp_path, monkeypatch):
     source = save_external(tmp_path / "m.onnx")
-    monkeypatch.setattr(onnx_to_onnx, "_LARGEST_SINGLE_FILE", 0)
+    monkeypatch.setattr(onnx_interface, "EXTERNAL_DATA_BYTES", 0)
     (tmp_path / "out").mkdir()
     target = copy(source, tmp_path / "out" / "copy.onnx")
+    np.testing.assert_array_equal(weights(target), weights(source))
+
+
+def test_a_large_model_in_one_file_is_split(tmp_path, monkeypatch):
+    source = save_tiny(tmp_path / "m.onnx")
+    monkeypatch.setattr(onnx_interface, "EXTERNAL_DATA_BYTES", 10)
+    (tmp_path / "out").mkdir()
+    target = copy(source, tmp_path / "out" / "copy.onnx")
+    assert sorted(p.name for p in target.parent.iterdir()) == ["copy.onnx", "copy.onnx.data"]
     np.testing.assert_array_equal(weights(target), weights(source))
 
 

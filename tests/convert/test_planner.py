@@ -18,7 +18,28 @@ def test_a_direct_step_comes_before_the_hub():
 
 def test_second_choices_come_last():
     found = routes("pytorch", "tflite")
-    assert found == ["pytorch → onnx → tflite", "pytorch → onnx (torch_to_onnx_legacy) → tflite"]
+    assert found[:2] == ["pytorch → onnx → tflite", "pytorch → onnx (torch_to_onnx_legacy) → tflite"]
+
+
+def test_optional_engines_come_after_everything_of_ours():
+    found = routes("pytorch", "tflite")[2:]
+    assert found[0] == "pytorch → tflite (litert-torch)"
+    assert found[1] == "pytorch → onnx → tflite (onnx2tf)"
+    assert all("onnx2tf" in route or "litert-torch" in route for route in found)
+    assert routes("onnx", "savedmodel", via=["onnx2tf"]) == ["onnx → savedmodel (onnx2tf)"]
+    assert routes("exported", "tflite", via=["litert-torch"]) == ["exported → tflite (litert-torch)"]
+
+
+def test_an_engine_that_is_not_installed_is_no_route():
+    found = plan(Format.ONNX, Format.TFLITE)
+    assert [str(route) for route in available(found, installed=lambda name: name != "onnx2tf")] == ["onnx → tflite"]
+    with pytest.raises(MissingRuntimeError, match="needs onnx2tf, which is not installed") as caught:
+        available(plan(Format.ONNX, Format.TFLITE, via=["onnx2tf"]), installed=lambda name: name != "onnx2tf")
+    assert caught.value.fix.startswith("xport engines add onnx2tf")
+    assert pip_command(["torch", "onnx2tf"]).splitlines() == [
+        "pip install 'xport-ml[torch]'",
+        "xport engines add onnx2tf",
+    ]
 
 
 def test_every_source_reaches_every_target():
@@ -40,7 +61,7 @@ def test_via_forces_a_format_or_a_step():
     [
         ("onnx", "keras", [], "No route leads from onnx to keras"),
         ("keras", "keras", [], "already"),
-        ("pytorch", "onnx", ["tflite"], "via tflite"),
+        ("pytorch", "onnx", ["keras"], "via keras"),
         ("pytorch", "onnx", ["nonsense"], "Unknown format"),
     ],
 )

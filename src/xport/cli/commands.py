@@ -17,6 +17,7 @@ COMMANDS = (
     "package",
     "inspect",
     "formats",
+    "engines",
     "doctor",
     "completion",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xport.cli.convert_many import ConvertCommand, many, refuse_misplaced
 from xport.cli.options import FormatType, output_options, source_options
 from xport.cli.output import Output, bytes_text
 from xport.formats import Format
@@ -15,13 +16,12 @@ if TYPE_CHECKING:
     from xport.artifact import Artifact
 
 
-@click.command(short_help="Convert a model and prove the result.")
-@click.argument("source", type=click.Path(path_type=str))
+@click.command(cls=ConvertCommand, short_help="Convert a model, or many, and prove the results.")
+@click.argument("source", type=click.Path(path_type=str), required=False)
 @click.option(
     "--to",
     "target",
     type=FormatType(),
-    required=True,
     help="pytorch (source code), torchscript, pt2, onnx, savedmodel or tflite.",
 )
 @click.option("--output", "-o", "destination", type=click.Path(path_type=str), help="The file or folder to write.")
@@ -31,22 +31,35 @@ if TYPE_CHECKING:
 )
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, for models that do not name theirs.")
 @click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; serving_default by default.")
-@click.option("--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step to use. Repeatable.")
+@click.option(
+    "--via", metavar="FORMAT", multiple=True, help="A format to go through, or a step or engine to use. Repeatable."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="For the inputs that are drawn.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
-@click.option("--opset", type=click.IntRange(min=7), help="The version of ONNX's operators to export to.")
+@click.option("--opset", type=click.IntRange(min=7), help="For onnx: the version of its operators.")
+@click.option("--optimize", is_flag=True, help="For onnx: fold constants, merge and remove what can be.")
 @click.option("--select-tf-ops", is_flag=True, help="Let TFLite files use operators of TensorFlow itself.")
 @click.option("--force", is_flag=True, help="Replace what is at the destination.")
 @click.option("--no-verify", is_flag=True, help="Do not prove the result; the artifact records that.")
 @click.option("--keep-failed", is_flag=True, help="Keep a result that failed, under a name that says so.")
+@click.option("--many", metavar="PLAN.yaml", type=click.Path(path_type=str), help="Convert the models of a plan.")
+@click.option("--jobs", type=click.IntRange(min=1), help="With --many: how many at a time.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="With --many: seconds for each.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="With --many: where they run.")
+@click.option("--ray-address", metavar="HOST:PORT", help="With --executor ray: the cluster; by default one is started.")
+@click.option("--json-file", hidden=True, type=click.Path(path_type=str))
 @output_options
-def convert(output: Output, **arguments: Any) -> None:
+def convert(output: Output, **arguments: Any) -> int:
     """Convert SOURCE, and prove that the result is still the same model.
 
     SOURCE is a file (told apart by its content), a SavedModel folder, or zoo:NAME. Nothing is written unless
-    the result has passed.
+    the result has passed. With --many PLAN.yaml, many models into many formats; --output is then a folder or URL.
     """
+    refuse_misplaced(is_plan=arguments["many"] is not None)
+    if arguments["many"] is not None:
+        return many(output, arguments)
+    _refuse_missing(arguments)
     from xport.convert import api
 
     started = time.perf_counter()
@@ -65,13 +78,22 @@ def convert(output: Output, **arguments: Any) -> None:
             via=arguments["via"],
             seed=arguments["seed"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
-            options={key: arguments[key] for key in ("opset", "select_tf_ops") if arguments[key]},
+            options={key: arguments[key] for key in ("opset", "optimize", "select_tf_ops") if arguments[key]},
             progress=tell,
             keep_failed=arguments["keep_failed"],
             verbose=output.verbose,
             overwrite=arguments["force"],
         )
     report(output, artifact, time.perf_counter() - started)
+    return 0
+
+
+def _refuse_missing(arguments: dict[str, Any]) -> None:
+    """What has no plan has a source and a target."""
+    if arguments["source"] is None:
+        raise click.UsageError("Missing argument 'SOURCE'.")
+    if arguments["target"] is None:
+        raise click.UsageError("Missing option '--to'.")
 
 
 def _names(text: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from xport import __version__
+from xport.cli.engines import describe
 from xport.cli.options import output_options
 from xport.cli.output import Output
 from xport.convert.planner import missing, pip_command
@@ -38,6 +39,7 @@ def doctor(output: Output) -> None:
         tell("looking for devices")
         devices = _devices([name for name in ("torch", "onnxruntime", "tensorflow") if name not in lacking], output)
     problems = _problems(lacking)
+    engines = describe()
     if output.json:
         output.print_json(
             {
@@ -47,6 +49,7 @@ def doctor(output: Output) -> None:
                 "packages": packages,
                 "devices": devices,
                 "missing": lacking,
+                "engines": engines,
                 "problems": problems,
             }
         )
@@ -54,6 +57,7 @@ def doctor(output: Output) -> None:
     output.line(f"xport {__version__}, Python {platform.python_version()} ({sys.executable}), {platform.platform()}")
     rows = [(name, version or "missing", devices.get(name, "")) for name, version in packages.items()]
     output.table(("package", "version", "devices"), rows)
+    output.table(("optional engine", "state"), [(row["engine"], row["state"]) for row in engines])
     for problem in problems:
         output.line(problem)
     if not problems:

@@ -8,7 +8,8 @@ import click
 
 from xport.cli.options import output_options
 from xport.cli.output import Output
-from xport.convert.planner import missing, pip_command, plan, targets
+from xport.convert.engines.table import ENGINES
+from xport.convert.planner import is_installed, missing, pip_command, plan, targets
 from xport.convert.routes import RUNTIME_OF, STEPS
 
 
@@ -28,7 +29,10 @@ def formats(output: Output) -> None:
             if row["choice"] == 1
         ],
     )
-    lacking = list(dict.fromkeys(name for row in rows for name in row["missing"]))
+    lacking = [name for name in dict.fromkeys(n for row in rows for n in row["missing"]) if name not in ENGINES]
+    for name, engine in ENGINES.items():
+        state = "installed" if is_installed(name) else f"not installed: {pip_command([name])}"
+        output.line(f"Optional engine {name} ({engine.does}): {state}")
     if lacking:
         output.line(f"Missing: {', '.join(lacking)}. Get them with: {pip_command(lacking)}")
 

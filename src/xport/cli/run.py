@@ -60,11 +60,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether stdout gets one JSON object; ``validate --json FILE`` writes it to a file instead."""
+    """Whether stdout gets one JSON object; some write it to a file instead, if ``--json`` is followed by one."""
     if "--json" not in arguments:
         return False
     following = arguments[arguments.index("--json") + 1 :][:1]
-    return arguments[0] != "validate" or not following or following[0].startswith("-")
+    takes_file = arguments[0] == "validate" or any(arg.partition("=")[0] == "--many" for arg in arguments)
+    return not takes_file or not following or following[0].startswith("-")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
