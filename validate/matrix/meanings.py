@@ -15,7 +15,7 @@ from xport.errors import XportError
 from xport.formats import Format
 from xport.signature import Signature
 from xport.validate.forms import torch_form
-from xport.validate.losses import Answer, judge_loss
+from xport.validate.losses import Answer, equally_coarse, judge_loss
 from xport.validate.matrix.answers import Answers
 from xport.validate.matrix.lane import Lane
 from xport.validate.matrix.matching import Matching
@@ -80,13 +80,7 @@ class Meaning:
             return Answer(expected, actual)
         if self.reduces:
             return Answer(expected, actual, meant, rounded)
-        # Nothing may be lost: the reference itself is what it has to mean, rounded as its own arithmetic rounds.
-        moved = {name: _moved(want, rounded[name], meant[name]) for name, want in expected.items()}
-        return Answer(expected, actual, expected, moved)
-
-
-def _moved(wanted: np.ndarray, rounded: np.ndarray, meant: np.ndarray) -> np.ndarray:
-    return wanted + (rounded.astype(np.float64) - meant) if wanted.dtype.kind == "f" else wanted
+        return equally_coarse(expected, actual, meant, rounded)
 
 
 @dataclass
