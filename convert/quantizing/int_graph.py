@@ -21,8 +21,8 @@ from xport.convert.quantizing.qlinear import expand
 from xport.errors import UnsupportedError
 
 IN_FLOATS = (
-    "Keep that layer in float with --keep-float; of a source that is quantized itself, --via onnx_to_tflite computes the "
-    "same in floats."
+    "Keep that layer in float with --keep-float; of a source that is quantized itself, --via onnx_to_tflite computes "
+    "the same in floats."
 )
 """What to do about what integers cannot express."""
 
