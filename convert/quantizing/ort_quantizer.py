@@ -67,12 +67,12 @@ class _Reader:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the quantizer's advice and prints from the user; errors are raised, not logged."""
+    """Keep the quantizer's advice, prints and warnings about ranges that are not used from the user."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(None), np.errstate(all="ignore"):
             yield
     finally:
         root.setLevel(before)

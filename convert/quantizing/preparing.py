@@ -54,7 +54,7 @@ def prepare(source: Path, target: Path, keep_float: Sequence[str] = ()) -> Prepa
     _name(model.graph)
     kept = set(selection.select(model.graph, keep_float))
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _fold_normalisation(model, kept)
+    _fold_normalisation(model)
     onnx_model.infer_shapes(model)
     _name(model.graph)
     labels = {str(node.name): _label(node) for node in model.graph}
@@ -92,7 +92,7 @@ def _name(graph: ir.Graph) -> None:
         taken.add(name)
 
 
-def _fold_normalisation(model: ir.Model, kept: set[str]) -> None:
+def _fold_normalisation(model: ir.Model) -> None:
     """Let a convolution or product in front of a batch normalisation take it in: a scale less to choose."""
     if not any(node.op_type == "BatchNormalization" for node in model.graph):
         return
@@ -100,7 +100,8 @@ def _fold_normalisation(model: ir.Model, kept: set[str]) -> None:
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules import common
 
-    makers = {out.name: node.name for node in model.graph for out in node.outputs}
+    names = {node.name for node in model.graph}
+    makers = {out.name: _layer(node).name for node in model.graph for out in node.outputs}
     into = (
         common.fuse_batchnorm_into_conv_rule,
         common.fuse_batchnorm_into_conv_transpose_rule,
@@ -108,8 +109,15 @@ def _fold_normalisation(model: ir.Model, kept: set[str]) -> None:
     )
     RewriteRuleSet(into).apply_to_model(model)
     for node in model.graph:  # a layer that took in a normalisation goes by its own name still
-        node.name = node.name or _maker(node, makers)
-    kept |= {str(node.name) for node in model.graph if _maker(node, makers) in kept}
+        if node.name not in names:
+            node.name = _maker(node, makers)
+
+
+def _layer(node: ir.Node) -> ir.Node:
+    """The layer that a normalisation may go into, or the node itself."""
+    first = node.inputs[0] if node.op_type == "BatchNormalization" else None
+    maker = None if first is None else first.producer()
+    return maker or node
 
 
 def _maker(node: ir.Node, makers: dict[str | None, str | None]) -> str | None:
