@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from xport.convert.onnx_patterns import known
+from xport.convert.onnx_patterns import known, only_use
 from xport.convert.operators.ranges import DOMAIN
 from xport.convert.quantizing.qlinear import expand
 from xport.errors import UnsupportedError
@@ -31,6 +31,10 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "MaxPool", "Identity", "Expand")
 """What may stand between QuantizeLinear and DequantizeLinear: it moves or chooses elements of its first input."""
+
+
+_SHARING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "MaxPool", "Concat")
+"""What TFLite computes in int8 only with one grid for inputs and output."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,9 @@ def build(model: ir.Model) -> IntGraph:
     real: dict[ir.Value, tuple[ir.Value, Grid]] = {}
     for node in list(model.graph):
         _translate(node, real, found)
-    _guard_floats(found)
     common.RemoveUnusedNodesPass()(model)
+    _share_ranges(model.graph)
+    _guard_floats(found)
     for value in model.graph.outputs:
         if value in real:
             raise _inexpressible(f"the output {value.name!r}, which is integers")
@@ -150,10 +155,13 @@ def _quantize(node: ir.Node, real: dict[ir.Value, tuple[ir.Value, Grid]], found:
     real[node.outputs[0]] = value, grid
 
 
-def _insert(before: ir.Node, kind: str, value: ir.Value, attributes: Mapping[str, float] | None = None) -> ir.Value:
-    made = ir.node(kind, [value], attributes or {}, domain=DOMAIN, name=f"{before.name or before.op_type}_{kind}")
+def _insert(
+    before: ir.Node, kind: str, value: ir.Value, attributes: Mapping[str, float] | None = None, place: int = 0
+) -> ir.Value:
+    name = f"{before.name or before.op_type}_{kind}{place or ''}"
+    made = ir.node(kind, [value], attributes or {}, domain=DOMAIN, name=name)
     out = made.outputs[0]
-    out.name, out.type, out.shape = f"{value.name}_{kind}", ir.TensorType(ir.DataType.FLOAT), value.shape
+    out.name, out.type, out.shape = f"{value.name}_{name}", ir.TensorType(ir.DataType.FLOAT), value.shape
     if before.graph is not None:
         before.graph.insert_before(before, made)
     return out
@@ -260,10 +268,40 @@ def _move(node: ir.Node, real: dict[ir.Value, tuple[ir.Value, Grid]]) -> None:
     if first is None or len(node.outputs) != 1:
         raise _inexpressible(f"{node.op_type} of integers (node {node.name!r})")
     value, grid = real[first]
-    node.replace_input_with(0, value)
-    out = node.outputs[0]
-    out.type = ir.TensorType(ir.DataType.FLOAT)
-    real[out] = out, grid
+    made = ir.node(node.op_type, [value, *node.inputs[1:]], {}, name=f"{node.name}_real")
+    for attribute in node.attributes.values():
+        made.attributes.add(attribute)
+    out, old = made.outputs[0], node.outputs[0]
+    out.name, out.type, out.shape = f"{old.name}_real", ir.TensorType(ir.DataType.FLOAT), old.shape
+    if node.graph is not None:
+        node.graph.insert_before(node, made)
+    real[old] = out, grid
+
+
+def _share_ranges(graph: ir.Graph) -> None:
+    """Give what only moves numbers the range of its result on its inputs too, as TFLite's int8 kernels want it.
+
+    Rounding before moving is rounding after it.
+    """
+    for node in reversed(list(graph)):
+        maker = only_use(node.inputs[0], _SHARING) if node.op_type == "Range8" else None
+        if maker is None:
+            continue
+        ends = _ends(node)
+        for place, value in enumerate(maker.inputs):
+            if value is None or value.dtype != ir.DataType.FLOAT or (place and maker.op_type != "Concat"):
+                continue
+            before = value.producer()
+            rounded = before is not None and before.op_type == "Range8"
+            if rounded and before is not None and _ends(before) == ends:
+                continue
+            if rounded:  # of two ranges in a row the converter would make one; what stands between takes both
+                value = _insert(maker, "InFloat", value, None, place)
+            maker.replace_input_with(place, _insert(maker, "Range8", value, ends, place))
+
+
+def _ends(node: ir.Node) -> dict[str, float]:
+    return {name: node.attributes.get_float(name) for name in ("low", "high")}
 
 
 def _guard_floats(found: IntGraph) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from xport.convert.primitives.tf_quantization import SMALLEST
+from xport.convert.primitives.tf_quantization import GUARD_SLOPE
 from xport.convert.quantizing.int_graph import IN_FLOATS, Weight
 from xport.errors import UnsupportedError
 from xport.runtimes import require
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D", "TRANSPOSE_CONV", "BATCH_MATMUL")
+_ELEMENTWISE = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")
 _BIAS_AT = {"TRANSPOSE_CONV": 3}
 _INPUT_AT = {"TRANSPOSE_CONV": 2}
 _NEAR = 1e-5
@@ -80,6 +81,8 @@ def keep_scales(model: bytes, weights: Sequence[Weight], scales: Iterable[float]
     _exact_activations(file, sorted(scales))
     done: dict[int, np.ndarray] = {}
     for kind, op in file.operators():
+        if kind in _ELEMENTWISE:
+            _exact_constants(file, op, weights)
         if kind not in _LAYERS:
             continue
         tensor = file.graph.Tensors(op.Inputs(1))
@@ -121,6 +124,25 @@ def _exact_weight(file: _File, tensor: Any, weights: Sequence[Weight]) -> np.nda
             values[...], scale[...] = wanted, weight.grid.scale
             return before
     raise _rearranged(tensor)
+
+
+def _exact_constants(file: _File, op: Any, weights: Sequence[Weight]) -> None:
+    """Give constant operands the source's integers, scale and zero point; one that is not the source's stays."""
+    for place in range(op.InputsLength()):
+        tensor = file.graph.Tensors(op.Inputs(place))
+        is_int8 = tensor.Type() == file.schema.TensorType.INT8
+        values, scale = (file.values(tensor, np.int8), file.scale(tensor)) if is_int8 else (None, None)
+        if values is None or scale is None or len(scale) != 1:
+            continue
+        zero = tensor.Quantization().ZeroPointAsNumpy()
+        real = (values.astype(np.float64) - int(zero[0])) * float(scale[0])
+        for weight in weights:
+            if weight.grid.axis is not None or weight.values.size != values.size:
+                continue
+            found = np.rint(real / float(weight.grid.scale)) + weight.grid.zero
+            if np.array_equal(np.sort(found, axis=None), np.sort(weight.values.astype(np.float64), axis=None)):
+                values[...], scale[0], zero[0] = found.astype(np.int8), weight.grid.scale, weight.grid.zero
+                break
 
 
 def _rearranged(tensor: Any) -> UnsupportedError:
@@ -176,11 +198,11 @@ def _exact_bias(file: _File, kind: str, op: Any, before: np.ndarray) -> None:
 
 
 def _without_guards(file: _File) -> bytearray:
-    """Take out the sums that kept layers in float: their readers read what they read."""
+    """Take out the operators that kept layers in float: their readers read what they read."""
     guards: dict[int, int] = {}
     kept: list[int] = []
     for kind, op in file.operators():
-        source = _guarded(file, op) if kind == "ADD" else None
+        source = int(op.Inputs(0)) if kind == "LEAKY_RELU" and _is_guard(file, op) else None
         if source is None:
             kept.append(op._tab.Pos)
         else:
@@ -198,13 +220,10 @@ def _without_guards(file: _File) -> bytearray:
     return file.data
 
 
-def _guarded(file: _File, op: Any) -> int | None:
-    """What a sum adds the smallest number to; None if it is another sum."""
-    for place, other in ((1, 0), (0, 1)):
-        tensor = file.graph.Tensors(op.Inputs(place))
-        if tensor.Type() != file.schema.TensorType.FLOAT32:
-            return None
-        values = file.values(tensor, np.float32)
-        if values is not None and values.size == 1 and float(values.reshape(-1)[0]) == float(np.float32(SMALLEST)):
-            return int(op.Inputs(other))
-    return None
+def _is_guard(file: _File, op: Any) -> bool:
+    """Whether an operator only keeps a layer in float; in int8 it brings numbers from one grid to another."""
+    options = file.schema.LeakyReluOptions()
+    table = op.BuiltinOptions()
+    options.Init(table.Bytes, table.Pos)
+    is_float = file.graph.Tensors(op.Inputs(0)).Type() == file.schema.TensorType.FLOAT32
+    return is_float and float(options.Alpha()) == GUARD_SLOPE
