@@ -63,7 +63,7 @@ def quantize(prepared: Prepared, target: Path) -> Quantized:
     changed = before - _weights(made)
     if not changed:
         raise ConversionError(
-            f"{prepared.path.name} has no weights that int8 is for, beyond those kept in float.",
+            "The model has no weights that int8 is for, beyond those kept in float.",
             "Use --dtype float16, or keep fewer nodes in float.",
         )
     onnx.save(made, target)

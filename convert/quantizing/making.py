@@ -41,7 +41,9 @@ def make(
     Raises:
         XportError: If it cannot be made.
     """
-    prepared = prepare(source, target.with_name("prepared.onnx"), keep_float)
+    room = target.parent / "prepared"
+    room.mkdir()
+    prepared = prepare(source, room / "model.onnx", keep_float)
     if kind == INT8:
         return static.quantize(prepared, target, ranges, held_out, until_db)
     if kind == DYNAMIC:

@@ -58,7 +58,7 @@ def compute_in(dtype: str, prepared: Prepared, target: Path) -> Quantized:
     work.finish()
     if not work.count:
         raise ConversionError(
-            f"{prepared.path.name} computes nothing in float32.", "Leave --dtype out, or keep fewer nodes in float."
+            "The model computes nothing in float32.", "Leave --dtype out, or keep fewer nodes in float."
         )
     common.RemoveUnusedNodesPass()(model)
     save_model(model, target)
@@ -98,9 +98,7 @@ def store_in(dtype: str, prepared: Prepared, target: Path) -> Quantized:
         del model.graph.initializers[name]
         count += 1
     if not count:
-        raise ConversionError(
-            f"{prepared.path.name} has no weights in float32 to store in {dtype}.", "Leave --dtype out."
-        )
+        raise ConversionError(f"The model has no weights in float32 to store in {dtype}.", "Leave --dtype out.")
     save_model(model, target)
     return Quantized(layers=count, asked=prepared.kept)
 

@@ -119,8 +119,11 @@ class _Work:
         """Make the result, with a search that aims so far beyond its threshold."""
         attempts, reduction = self._attempts, self._reduction
         room = attempts.staging.room(f"reduced-{margin_db:g}")
-        small = room / (attempts.staging.destination.name if self._target is HUB else "reduced.onnx")
         result = room / attempts.staging.destination.name
+        small = result
+        if self._target is not HUB:
+            small = room / "onnx" / "reduced.onnx"
+            small.parent.mkdir()
         if self._target is Format.TFLITE and reduction.kind != INT8:
             self._lower(self._hub, result, _SMALLER, "tensorflow", {"precision": reduction.kind})
             return result, Quantized(0)
@@ -198,7 +201,7 @@ class _Work:
 
     def record(self, made: Quantized) -> dict[str, Any]:
         """What the proof says about the reduction."""
-        said: dict[str, Any] = {**to_json(self._reduction), "float_bytes": self._hub.stat().st_size}
+        said: dict[str, Any] = {**to_json(self._reduction), "float_bytes": _size(self._hub)}
         if self._reduction.kind != DYNAMIC or self._target is HUB:
             said |= {
                 "layers": made.layers,
@@ -212,3 +215,8 @@ class _Work:
             data = self._data
             said["calibration"] = {"samples": data.rows, "held_out": not data.shared, "sha256": data.sha256}
         return said
+
+
+def _size(model: Path) -> int:
+    data = model.with_name(f"{model.name}.data")
+    return model.stat().st_size + (data.stat().st_size if data.is_file() else 0)

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from xport.convert.lowering import model as onnx_model
-from xport.convert.onnx_interface import save_model
+from xport.convert.onnx_interface import EXTERNAL_DATA_BYTES, save_model
 from xport.convert.quantizing import selection
-from xport.errors import ConversionError
+from xport.errors import ConversionError, UnsupportedError
 from xport.runtimes import require
 
 LEAST_OPSET = 13
@@ -48,9 +48,10 @@ def prepare(source: Path, target: Path, keep_float: Sequence[str] = ()) -> Prepa
 
     Raises:
         UsageError: If ``keep_float`` names nothing there is.
+        UnsupportedError: If the weights do not fit one protobuf, which the quantizers need.
         ConversionError: If the model's operators are too old to be brought up to date.
     """
-    model = _up_to_date(onnx_model.load(source), source)
+    model = _up_to_date(_in_one_file(onnx_model.load(source)), source)
     _name(model.graph)
     kept = set(selection.select(model.graph, keep_float))
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -60,6 +61,16 @@ def prepare(source: Path, target: Path, keep_float: Sequence[str] = ()) -> Prepa
     labels = {str(node.name): _label(node) for node in model.graph}
     save_model(model, target)
     return Prepared(target, tuple(name for name in labels if name in kept), labels)
+
+
+def _in_one_file(model: ir.Model) -> ir.Model:
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+    if size > EXTERNAL_DATA_BYTES:
+        raise UnsupportedError(
+            f"The weights take {size / 1e9:.1f} GB; xport reduces models of at most {EXTERNAL_DATA_BYTES / 1e9:g} GB.",
+            "Reduce it where it was trained, and convert that.",
+        )
+    return model
 
 
 def _label(node: ir.Node) -> str:

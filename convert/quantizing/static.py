@@ -81,7 +81,7 @@ def quantize(
     made = ort_quantizer.quantize(model, found, exclude=[*fixed, *kept])
     if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
         raise ConversionError(
-            f"{prepared.path.name} has no operator that int8 is for, beyond those kept in float.",
+            "The model has no operator that int8 is for, beyond those kept in float.",
             "Use --dtype float16, or keep fewer nodes in float.",
         )
     onnx.save(made, target)
