@@ -43,7 +43,8 @@ def hostile(tmp_path_factory):
 
 
 def accuracy(path, x, y):
-    (found,) = xport.load(path)(image=x).values()
+    with xport.load(path) as model:
+        (found,) = model({"image": x}).values()
     return float((found.argmax(axis=1) == y).mean())
 
 

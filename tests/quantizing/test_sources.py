@@ -84,7 +84,8 @@ def test_a_program_quantized_by_pytorch_becomes_int8_tflite(program, tmp_path):
     x = samples({"x": (1, 8, 8)}, 5)["x"]
     wanted = module.eval()(torch.from_numpy(x)).numpy()
     (name,) = [s.name for s in artifact.signature.inputs]
-    (found,) = xport.load(artifact.path)(**{name: x}).values()
+    with xport.load(artifact.path) as model:
+        (found,) = model({name: x}).values()
     assert np.abs(wanted - found).max() <= 0.801
 
 
