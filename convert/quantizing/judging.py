@@ -86,7 +86,22 @@ def prove_reduced(
     if seeded is not None:
         others = _judge(seeded, answers[1], meanings[count:], replace(standard, reduces=False), why, own=True)
         verdicts = [_worse(one, other) for one, other in zip(verdicts, others, strict=True)]
+    if not standard.reduces:
+        verdicts = _for_replays(verdicts, fair, answers[0], meanings, standard, why)
     return GateResult(target, (), tuple(verdicts))
+
+
+def _for_replays(
+    verdicts: Sequence[OutputVerdict],
+    fair: Expectation,
+    actual: Sequence[Tensors],
+    meanings: Meanings,
+    standard: Standard,
+    why: str,
+) -> list[OutputVerdict]:
+    """Verdicts that a replay can repeat: one without a floor carries what is left of the source's numbers instead."""
+    losses = _judge(fair, actual, meanings, replace(standard, reduces=True), why)
+    return [replace(v, loss=each.loss) if v.rule == "table" else v for v, each in zip(verdicts, losses, strict=True)]
 
 
 def _worse(fair: OutputVerdict, seeded: OutputVerdict) -> OutputVerdict:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from quantizing_nets import run, samples, save_hostile, save_lstm, save_residual, save_two_inputs, sqnr
+from quantizing_nets import Net, run, samples, save_hostile, save_lstm, save_residual, save_two_inputs, sqnr
 
 from xport.convert.quantizing import dynamic, narrow, static
 from xport.convert.quantizing.preparing import prepare
@@ -98,7 +98,6 @@ def test_a_threshold_out_of_reach_is_told(tmp_path):
 
 
 def test_masks_stay_in_float(tmp_path):
-    from quantizing_nets import Net
 
     net = Net({"x": (8,)})
     hidden = net.add("MatMul", ["x", net.weight("w", 8, 8, fan_in=8)], "first")
@@ -111,7 +110,6 @@ def test_masks_stay_in_float(tmp_path):
 
 
 def test_a_model_without_anything_to_quantize(tmp_path):
-    from quantizing_nets import Net
 
     net = Net({"x": (8,)})
     source = net.save(tmp_path / "net.onnx", net.add("Exp", ["x"], "exp"), [8])
@@ -163,7 +161,6 @@ def test_float16_leaves_out_what_it_is_told_to(tmp_path):
 
 
 def test_float16_keeps_huge_masks_finite_and_fixed_floats_fixed(tmp_path):
-    from quantizing_nets import Net
 
     net = Net({"x": (2, 4, 4)})
     masked = net.add("Add", ["x", net.constant("mask", [[[-1e9]]])], "masked")
@@ -186,7 +183,6 @@ def test_bfloat16_is_stored_and_computed_in_float32(tmp_path):
 
 def test_narrow_graphs_have_no_control_flow(tmp_path):
     from onnx import helper
-    from quantizing_nets import Net
 
     net = Net({"x": (4,)})
     branches = []
@@ -202,7 +198,6 @@ def test_narrow_graphs_have_no_control_flow(tmp_path):
 
 
 def test_batch_normalisation_is_folded_and_the_layer_keeps_its_name(tmp_path):
-    from quantizing_nets import Net
 
     net = Net({"x": (3, 8, 8)})
     conv = net.add("Conv", ["x", net.weight("w", 4, 3, 3, 3)], "conv")
@@ -216,7 +211,6 @@ def test_batch_normalisation_is_folded_and_the_layer_keeps_its_name(tmp_path):
 
 
 def test_old_opsets_are_brought_up_to_date(tmp_path):
-    from quantizing_nets import Net
 
     net = Net({"x": (8,)})
     source = net.save(
@@ -225,3 +219,17 @@ def test_old_opsets_are_brought_up_to_date(tmp_path):
     int8(source, {"x": (8,)}, tmp_path / "int8.onnx")
     fresh = samples({"x": (8,)}, 3)
     assert sqnr(run(source, fresh), run(tmp_path / "int8.onnx", fresh)) > 25
+
+
+def test_a_search_by_whole_numbers(tmp_path):
+    net = Net({"x": (16,)})
+    hidden = net.add("Relu", [net.add("MatMul", ["x", net.weight("w1", 16, 16, fan_in=16)], "first")], "relu")
+    scores = net.add("MatMul", [hidden, net.weight("w2", 16, 3, fan_in=16)], "second")
+    best = net.add("ArgMax", [scores], "best", axis=1, keepdims=0)
+    source = net.save(tmp_path / "net.onnx", best, [])
+    model = onnx.load(source)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, source)
+    made = int8(source, {"x": (16,)}, tmp_path / "int8.onnx", until=5.0)
+    assert made.reached
+    assert made.after_db >= 5
