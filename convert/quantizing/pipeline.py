@@ -195,7 +195,7 @@ class _Work:
         """The error of a search that found nothing."""
         return ParityError(
             f"No int8 form keeps {self._reduction.least_db:g} dB: {made.before_db:.1f} dB are left with every layer in "
-            f"int8, {made.after_db:.1f} dB with {len(made.kept)} of {made.layers + len(made.kept)} in float.",
+            f"int8, at best {made.after_db:.1f} dB with some of them ({len(made.kept)}) in float.",
             "Lower the threshold, calibrate with more typical data, or use --dtype float16.",
         )
 

@@ -191,13 +191,14 @@ def test_collapse_fails_loudly_and_the_search_mends_it(hostile, tmp_path, capsys
     assert run(arguments) == 3
     assert "expected at least 12 dB" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    assert run([*arguments, "--until", "sqnr=30", "--json"]) == 0
+    assert run([*arguments, "--until", "sqnr=25", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     found = said["precision"]
-    assert found["before_db"] < 15 < 30 <= found["after_db"]
-    assert set(found["kept"]) <= {"huge", "tame", "relu1"}
-    assert said["outputs"][0]["loss"]["least_db"] == 30
-    assert said["outputs"][0]["loss"]["sqnr_db"] >= 30
+    assert found["before_db"] < 12 < 25 <= found["after_db"]
+    assert set(found["kept"][:2]) == {"huge", "tame"}
+    assert len(found["kept"]) <= 3
+    assert said["outputs"][0]["loss"]["least_db"] == 25
+    assert said["outputs"][0]["loss"]["sqnr_db"] >= 25
     assert xport.verify(target).passed
 
 
@@ -205,7 +206,7 @@ def test_collapse_fails_loudly_and_the_search_mends_it(hostile, tmp_path, capsys
 def test_what_cannot_be_reached_is_told_with_the_best_figure(hostile, tmp_path):
     source, calibration = hostile
     with pytest.raises(
-        ParityError, match=r"No int8 form keeps 120 dB: \S+ dB are left with every layer in int8, \S+ dB"
+        ParityError, match=r"No int8 form keeps 120 dB: \S+ dB are left with every layer in int8, at best \S+ dB"
     ):
         xport.convert(
             source, to="onnx", output=tmp_path / "h.onnx", quantize="int8", calibration=calibration, until="sqnr=120"
