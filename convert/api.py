@@ -13,9 +13,11 @@ from xport import proof
 from xport.artifact import Artifact, Proof
 from xport.convert import provenance
 from xport.convert.attempts import Attempts, Progress
-from xport.convert.gate import GateResult
 from xport.convert.options import check_options
+from xport.convert.outcome import Outcome
 from xport.convert.planner import Route, available, plan
+from xport.convert.quantizing import integers, pipeline
+from xport.convert.quantizing.request import Data, Reduction, asked
 from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging
@@ -49,6 +51,11 @@ def convert(
     output_names: Iterable[str] = (),
     signature: str | None = None,
     via: Sequence[str] = (),
+    dtype: str | None = None,
+    quantize: str | None = None,
+    calibration: Data | None = None,
+    keep_float: Iterable[str] = (),
+    until: str | float | None = None,
     seed: int = 0,
     tolerance: Tolerance | tuple[float, float] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -76,6 +83,12 @@ def convert(
         output_names: Names for the outputs, for sources that do not name them.
         signature: Which signature of a SavedModel is meant; by default ``serving_default``, or the only one.
         via: Formats to go through, or steps to use.
+        dtype: ``float16`` or ``bfloat16``: the precision to store and compute in; the interface stays as it is.
+        quantize: ``dynamic`` (int8 weights) or ``int8`` (weights and activations), for ONNX and TFLite.
+        calibration: Typical inputs for ``int8``: an ``.npz`` with one array an input, samples first; a folder of
+            such; or arrays by name.
+        keep_float: Names of nodes, paths of modules, or patterns of either, that stay in float.
+        until: Leave the most damaging layers in float until so much is left, ``sqnr=30`` for example.
         seed: For the inputs that are drawn.
         tolerance: Own limits, ``(rtol, atol)``, instead of the rounding floor.
         options: Options of the steps; `xport.convert.options.STEP_OPTIONS` lists them.
@@ -108,7 +121,11 @@ def convert(
         output_names=output_names,
         signature=signature,
     )
-    routes = available(plan(opened.format, target, via=tuple(via)), verify=verify)
+    reduction = asked(dtype=dtype, quantize=quantize, calibration=calibration, keep_float=keep_float, until=until)
+    if reduction is not None:
+        routes = pipeline.prepare(reduction, opened, target, via, verify)
+    else:
+        routes = available(plan(opened.format, target, via=tuple(via)), verify=verify)
     destination = Path(output) if output is not None else default_output(opened, target)
     _refuse_itself(opened, destination)
     limits = Tolerance(*tolerance) if isinstance(tolerance, tuple) else tolerance
@@ -128,7 +145,7 @@ def convert(
             user_inputs=_user_inputs(input_data, interface),
             tolerance=limits,
         )
-        return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed)
+        return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed, reduction=reduction)
 
 
 def default_output(source: Source, target: Format) -> Path:
@@ -212,12 +229,20 @@ def _user_inputs(
 
 
 def _finish(
-    attempts: Attempts, routes: Sequence[Route], target: Format, *, via: tuple[str, ...], keep_failed: bool
+    attempts: Attempts,
+    routes: Sequence[Route],
+    target: Format,
+    *,
+    via: tuple[str, ...],
+    keep_failed: bool,
+    reduction: Reduction | None = None,
 ) -> Artifact:
     """Take the routes, attach the proof, and move the result into place."""
     staging = attempts.staging
     try:
-        route, result, found = attempts.first_success(routes)
+        done = (
+            _float(attempts, routes, via) if reduction is None else pipeline.reduce(attempts, routes, target, reduction)
+        )
     except ParityError as error:
         if keep_failed and attempts.rejected is not None:
             kept = staging.commit(attempts.rejected, _failed_name(staging.destination))
@@ -225,15 +250,23 @@ def _finish(
             error.args = (error.message, error.fix)
         raise
     attempts.progress("writing the proof")
-    made = _proof(attempts, route, found, via)
-    golden = attempts.expectation.golden if attempts.expectation is not None else []
-    proof.attach(result, target, attempts.signature, made, golden, model_name=staging.destination.name)
-    path = staging.commit(result)
+    made = _proof(attempts, done, via)
+    golden = done.expectation.golden if done.expectation is not None else []
+    proof.attach(done.result, target, attempts.signature, made, golden, model_name=staging.destination.name)
+    path = staging.commit(done.result)
     return Artifact(path, target, attempts.signature, made)
 
 
-def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tuple[str, ...]) -> Proof:
-    source, expectation = attempts.source, attempts.expectation
+def _float(attempts: Attempts, routes: Sequence[Route], via: tuple[str, ...]) -> Outcome:
+    """The result of the first route whose result is the same model; a quantized one stays in integers if it can."""
+    if kept := integers.keep(attempts, routes, via):
+        return kept
+    route, result, found = attempts.first_success(routes)
+    return Outcome(route.formats, result, found, attempts.expectation, engines=route.engine_names)
+
+
+def _proof(attempts: Attempts, done: Outcome, via: tuple[str, ...]) -> Proof:
+    source, expectation, found = attempts.source, done.expectation, done.found
     options: dict[str, Any] = {"seed": attempts.seed, **attempts.options}
     if expectation is not None:
         options["inputs_sha256"] = expectation.sha256
@@ -244,12 +277,14 @@ def _proof(attempts: Attempts, route: Route, found: GateResult | None, via: tupl
     chosen = {"via": list(via), "arch": source.arch, "output_names": list(source.output_names)}
     chosen["signature"] = source.signature_name
     options.update({key: value for key, value in chosen.items() if value})
+    if done.precision:
+        options["precision"] = done.precision
     if attempts.tried:
         options["tried"] = attempts.tried
     return Proof(
         source=provenance.describe_source(source),
-        route=route.formats,
-        versions=provenance.versions(step.engine for step in route.steps if step.engine),
+        route=done.formats,
+        versions=provenance.versions(done.engines),
         options=options,
         parity=[verdict.to_json() for verdict in found.verdicts] if found is not None else [],
         verified=found is not None,

@@ -82,7 +82,7 @@ class Attempts:
         errors: list[XportError] = []
         for route in routes:
             try:
-                result = self._follow(route)
+                result = self.follow(route)
                 found = self._prove(route, result) if self.verify else None
                 if found is None or found.passed:
                     return route, result, found
@@ -97,7 +97,7 @@ class Attempts:
                 self.tried.append({"route": str(route), "error": type(error).__name__, "reason": str(error.message)})
         raise _all_lost(routes, errors)
 
-    def _follow(self, route: Route) -> Path:
+    def follow(self, route: Route) -> Path:
         """The file that the last step of a route writes; steps that an earlier route took are not taken again."""
         self._warm(route)
         source, result = self.source, Path()
@@ -150,7 +150,8 @@ class Attempts:
             self.workers.call(framework_of_step(step), step.function, source, target, self.signature, self.options)
         return target
 
-    def _prove(self, route: Route, result: Path) -> GateResult:
+    def expected(self, route: Route) -> Expectation:
+        """What the source answers; it is run once, whatever the routes."""
         if self.expectation is None:
             self.progress("running the source")
             self.expectation = expect(
@@ -161,10 +162,14 @@ class Attempts:
                 user_inputs=self.user_inputs,
                 hub=self._hub(route),
             )
+        return self.expectation
+
+    def _prove(self, route: Route, result: Path) -> GateResult:
+        expectation = self.expected(route)
         target = route.steps[-1].target
         self.progress(f"proving the {target.value}")
         worker = self.workers.get(candidate_framework(route))
-        return prove(self.expectation, result, target, tolerance=self.tolerance, worker=worker)
+        return prove(expectation, result, target, tolerance=self.tolerance, worker=worker)
 
     def _hub(self, route: Route) -> Path | None:
         """The source in ONNX, where nothing runs the source itself in float64; made now if no route needed it yet."""

@@ -94,11 +94,49 @@ def expect(
             given = check_user_inputs(user_inputs, signature)
             drawn.append(Case("your inputs", signature.check(given), given))
             outputs.append(_run_user(runner, given))
+    return _with_reference(source, signature, workers, drawn, outputs, hub)
+
+
+def _with_reference(
+    source: Source,
+    signature: Signature,
+    workers: Workers,
+    drawn: Sequence[Case],
+    outputs: Sequence[Tensors],
+    hub: Path | None,
+) -> Expectation:
     if hub is None:
         reference, why = _run_wide(source, signature, workers, drawn)
     else:
         reference, why = run_hub(hub, signature, workers, drawn, outputs)
     return Expectation(signature, tuple(drawn), tuple(outputs), tuple(reference), why)
+
+
+def expect_on(
+    source: Source,
+    signature: Signature,
+    workers: Workers,
+    drawn: Sequence[Case],
+    hub: Path | None = None,
+) -> Expectation:
+    """Run the source on inputs that are there already.
+
+    Args:
+        source: What to run.
+        signature: Its inputs and outputs.
+        workers: The processes to run it in.
+        drawn: The inputs.
+        hub: See `expect`.
+
+    Returns:
+        The cases with their outputs.
+
+    Raises:
+        InputsError: If the source does not run on them.
+    """
+    with open_runner(source, worker=workers.get(framework_of(source))) as runner:
+        outputs = [_run_user(runner, case.inputs) for case in drawn]
+    return _with_reference(source, signature, workers, drawn, outputs, hub)
 
 
 def framework_of(source: Source) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from xport.convert.expectation import Expectation
 from xport.convert.source import Source, open_source
 from xport.errors import MissingRuntimeError, ParityError, XportError
@@ -81,21 +83,52 @@ def prove(
     Raises:
         MissingRuntimeError: If the result's runtime is not installed.
     """
+    found = run_candidate(expectation, candidate, target, worker=worker)
+    if isinstance(found, GateResult):
+        return found
+    verdicts = judge(
+        expectation.outputs,
+        found,
+        expectation.reference or None,
+        tolerance=tolerance,
+        names=[case.name for case in expectation.cases],
+        no_reference=expectation.no_reference,
+    )
+    return GateResult(target, (), tuple(verdicts))
+
+
+def run_candidate(
+    expectation: Expectation, candidate: Path, target: Format, *, worker: Worker | None = None
+) -> list[dict[str, np.ndarray]] | GateResult:
+    """Run a result on all cases, if its interface is the source's.
+
+    Args:
+        expectation: What the source answers.
+        candidate: The result.
+        target: Its format.
+        worker: The process to run it in.
+
+    Returns:
+        Its outputs, one mapping a case; what is wrong if it has another interface or does not run.
+
+    Raises:
+        MissingRuntimeError: If the result's runtime is not installed.
+    """
     signature = expectation.signature
     try:
-        with open_runner(_as_source(candidate, target, signature), worker=worker) as runner:
+        with open_runner(as_source(candidate, target, signature), worker=worker) as runner:
             found = _ordered(runner.signature, signature) if target is Format.SAVEDMODEL else runner.signature
             problems = compare_interfaces(signature, found)
             if problems:
                 return GateResult(target, tuple(problems), ())
-            return _compare_numbers(expectation, runner, target, tolerance)
+            return _run_cases(expectation, runner, target)
     except MissingRuntimeError:
         raise
     except XportError as error:
         return GateResult(target, (f"It cannot be run: {error.message}",), ())
 
 
-def _as_source(candidate: Path, target: Format, signature: Signature) -> Source:
+def as_source(candidate: Path, target: Format, signature: Signature) -> Source:
     """The result as something to run; TorchScript records no shapes, and no PyTorch file records output names."""
     names = [spec.name for spec in signature.outputs]
     if target is Format.PYTORCH:  # source code that was written a moment ago, by this process
@@ -123,24 +156,14 @@ def _ordered(found: Signature, wanted: Signature) -> Signature:
     )
 
 
-def _compare_numbers(
-    expectation: Expectation, runner: Runner, target: Format, tolerance: Tolerance | None
-) -> GateResult:
+def _run_cases(expectation: Expectation, runner: Runner, target: Format) -> list[dict[str, np.ndarray]] | GateResult:
     outputs = []
     for case in expectation.cases:
         try:
             outputs.append(runner.run(case.inputs))
         except XportError as error:
             return GateResult(target, (f"It does not run with {case.name}: {error.message}",), ())
-    verdicts = judge(
-        expectation.outputs,
-        outputs,
-        expectation.reference or None,
-        tolerance=tolerance,
-        names=[case.name for case in expectation.cases],
-        no_reference=expectation.no_reference,
-    )
-    return GateResult(target, (), tuple(verdicts))
+    return outputs
 
 
 def compare_interfaces(expected: Signature, actual: Signature) -> list[str]:

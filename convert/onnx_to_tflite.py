@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,20 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     target.write_bytes(flatbuffer(function, select_tf_ops=allow, folder=target.parent))
 
 
-def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: Path | None = None) -> bytes:
+def flatbuffer(
+    function: OnnxFunction,
+    *,
+    select_tf_ops: bool = False,
+    folder: Path | None = None,
+    configure: Callable[[Any], None] | None = None,
+) -> bytes:
     """Convert a traced function.
 
     Args:
         function: The function, traced with the flavor ``tflite``.
         select_tf_ops: See `convert`.
         folder: Where a temporary SavedModel may be put; the system's own place if None.
+        configure: Told TensorFlow's converter before it converts, to ask for a lower precision.
 
     Returns:
         The TFLite file's content, with the model's own names.
@@ -68,6 +76,8 @@ def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: P
         converter.canonicalizing_inf_as_min_max_float = False
         if select_tf_ops:
             converter.target_spec.supported_ops.append(tf.lite.OpsSet.SELECT_TF_OPS)
+        if configure is not None:
+            configure(converter)
         try:
             model = bytes(converter.convert())
         except Exception as error:  # the converter raises its own, undocumented types

@@ -37,7 +37,12 @@ class Route:
     @property
     def engines(self) -> int:
         """How many steps optional engines take."""
-        return sum(bool(step.engine) for step in self.steps)
+        return len(self.engine_names)
+
+    @property
+    def engine_names(self) -> tuple[str, ...]:
+        """The engine of each step that an optional engine takes."""
+        return tuple(step.engine for step in self.steps if step.engine)
 
     @property
     def cost(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
 import math
 from pathlib import Path
@@ -35,6 +37,8 @@ def load_program(path: Path, *, trust_pickle: bool = False) -> torch.export.Expo
         screen(path)
     from xport.models import nms  # noqa: F401  registers the zoo's own operator, which programs may use
 
+    _register_quantized()
+
     try:
         with path.open("rb") as file:  # a file, not a path: torch insists on the ending .pt2
             program = torch.export.load(file)
@@ -47,6 +51,15 @@ def load_program(path: Path, *, trust_pickle: bool = False) -> torch.export.Expo
     if not trust_pickle:
         program._guards_code = [guard for guard in program._guards_code if harmless_guard(guard)]
     return program
+
+
+def _register_quantized() -> None:
+    """Register ``torch.ops.quantized_decomposed``, which programs of PyTorch 2 export quantization use.
+
+    PyTorch does so only where its quantizer, or torchao's, was imported.
+    """
+    with contextlib.suppress(ImportError):  # gone from this PyTorch: then loading names the operator that is missing
+        importlib.import_module("torch.ao.quantization.fx._decomposed")
 
 
 class FlatProgram(nn.Module):

@@ -1,7 +1,8 @@
 """The verdict on a candidate of lower precision: what it is meant to lose, apart from what it is not.
 
 * *Intended*: what the candidate means (`xport.validate.torch_precision`) against the reference in float64. It is
-  judged by what is left of the signal and of the decisions (`xport.validate.precision.LEAST`).
+  judged by what is left of the signal and of the decisions (`xport.validate.precision.LEAST`), and by whether
+  an answer is never given any more (`xport.validate.collapse`).
 * *Unintended*: what the runtime answers against what the candidate means, in units of the rounding of the candidate's
   own arithmetic, as `xport.validate.floor` judges any conversion.
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from xport.signature import dtype_name
+from xport.validate.collapse import collapse
 from xport.validate.figures import Figures, measure, rms, to_float64
 from xport.validate.floor import LOCAL_LIMIT, FloorVerdict, case_errors, judge_floor
 from xport.validate.parity import TABLE
@@ -48,6 +50,19 @@ class Answer:
     rounded: Tensors | None = None
 
 
+def equally_coarse(expected: Tensors, actual: Tensors, meant: Tensors, rounded: Tensors) -> Answer:
+    """The answers of a candidate whose reference is as coarse as itself, so that nothing may be lost.
+
+    The reference itself is what it has to mean, rounded as its own arithmetic rounds.
+    """
+    moved = {name: _moved(want, rounded[name], meant[name]) for name, want in expected.items()}
+    return Answer(expected, actual, expected, moved)
+
+
+def _moved(wanted: np.ndarray, rounded: np.ndarray, meant: np.ndarray) -> np.ndarray:
+    return wanted + (rounded.astype(np.float64) - meant) if wanted.dtype.kind == "f" else wanted
+
+
 def judge_loss(
     verdicts: Sequence[OutputVerdict],
     answers: Sequence[Answer],
@@ -55,6 +70,7 @@ def judge_loss(
     *,
     reduces: bool = True,
     least_db: float | None = None,
+    least_top1: float = 0.0,
     why: str = "",
 ) -> list[OutputVerdict]:
     """Judge a candidate of lower precision.
@@ -66,12 +82,13 @@ def judge_loss(
         reduces: Whether something may be lost: not where the reference is as coarse, and on edge sets nobody calibrated
             for only the unintended part counts.
         least_db: The user's own limit instead of the table's.
+        least_top1: The share of decisions that must stay beside it.
         why: Why there is no meaning, if there is none.
 
     Returns:
         The verdicts; those of the structure, of equal outputs and by the user's own tolerance stay.
     """
-    least = LEAST[precision.name] if least_db is None else Least(least_db, 0.0)
+    least = LEAST[precision.name] if least_db is None else Least(least_db, least_top1)
     found = []
     for verdict in verdicts:
         structure = verdict.rule == "structure" and (reduces or not _comparable(verdict.output, answers))
@@ -105,18 +122,37 @@ def _loss(output: str, answers: Sequence[Answer], precision: Precision, least: L
     """What is lost, by intention or altogether."""
     meant = [(a.meant or a.actual)[output] for a in answers]
     wanted = [a.expected[output] for a in answers]
-    figures = [measure(w, m) for w, m in zip(wanted, meant, strict=True)]
-    sqnr, total = _sqnr(wanted, meant), _sqnr(wanted, [a.actual[output] for a in answers])
-    rows, flips = _decisions(wanted, meant, figures)
-    loss = Loss(precision.name, sqnr, total, least.sqnr_db, rows, flips, least.top1, no_meaning=why)
+    left, total = sqnr(wanted, meant), sqnr(wanted, [a.actual[output] for a in answers])
+    loss = Loss(precision.name, left, total, least.sqnr_db, 0, 0, least.top1, no_meaning=why)
     whose = f"The {precision.name} model itself" if not why else f"The {precision.name} model as it runs here ({why})"
-    lost = sum(int(np.sum(_finite(w) & ~_finite(m))) for w, m in zip(wanted, meant, strict=True))
+    return decide(loss, wanted, meant, whose)
+
+
+def decide(loss: Loss, wanted: Sequence[np.ndarray], found: Sequence[np.ndarray], whose: str) -> Loss:
+    """Say whether enough is left.
+
+    Args:
+        loss: What is left of the signal, and what must be.
+        wanted: What was expected; one array a set.
+        found: What came.
+        whose: What the reason is to begin with.
+
+    Returns:
+        The loss with its decisions, and the reason if too much is lost.
+    """
+    figures = [measure(w, f) for w, f in zip(wanted, found, strict=True)]
+    rows, flips = _decisions(wanted, found, figures)
+    loss = replace(loss, rows=rows, flips=flips)
+    share = 1 - loss.least_top1
+    lost = sum(int(np.sum(_finite(w) & ~_finite(f))) for w, f in zip(wanted, found, strict=True))
     if lost:
         reason = f"{whose} gives NaN or Inf in {lost} values where the reference is finite."
-    elif not _is_discrete(wanted[0]) and sqnr < least.sqnr_db:
-        reason = f"{whose} keeps {sqnr:.1f} dB of the reference, expected at least {least.sqnr_db:g} dB."
-    elif rows and _unlikely(rows, flips, 1 - least.top1):
-        reason = f"{whose} decides otherwise in {flips} of {rows} cases, expected at most {1 - least.top1:.0%}."
+    elif not _is_discrete(wanted[0]) and loss.sqnr_db < loss.least_db:
+        reason = f"{whose} keeps {loss.sqnr_db:.1f} dB of the reference, expected at least {loss.least_db:.3g} dB."
+    elif rows and _unlikely(rows, flips, share):
+        reason = f"{whose} decides otherwise in {flips} of {rows} cases, expected at most {share:.0%}."
+    elif collapsed := collapse(wanted, found, share, _unlikely):
+        reason = f"{whose} has collapsed. {collapsed}"
     else:
         return loss
     return replace(loss, passed=False, reason=reason)
@@ -127,8 +163,16 @@ def _finite(array: np.ndarray) -> np.ndarray:
     return finite
 
 
-def _sqnr(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
-    """Signal to noise over all sets, each relative to its own signal; only what is finite on both sides counts."""
+def sqnr(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    """Signal to noise over all sets in decibels, each set relative to its own signal.
+
+    Args:
+        wanted: What was expected; one array a set.
+        found: What came; only what is finite on both sides counts.
+
+    Returns:
+        Infinity where nothing differs.
+    """
     squares, count = 0.0, 0
     for want, have in zip(wanted, found, strict=True):
         if want.dtype.kind in "OSUT" or want.shape != have.shape:

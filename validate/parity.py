@@ -106,7 +106,8 @@ def judge_golden(
     """Judge replayed golden outputs by the floors that a proof records.
 
     The source in float64 is no longer at hand; its recorded floor is. A faithful result and the golden output
-    err independently, so their difference may be sqrt(limit**2 + 1) floors.
+    err independently, so their difference may be sqrt(limit**2 + 1) floors. An output of a lower precision is judged
+    by what it loses; see `xport.validate.golden_loss`.
 
     Args:
         expected: Golden outputs by name; one mapping a case.
@@ -116,11 +117,15 @@ def judge_golden(
     Returns:
         One verdict an output.
     """
+    from xport.validate.golden_loss import by_recorded_loss
+
     entries = {row["output"]: OutputVerdict.from_json(row) for row in proof_entries}
     verdicts = []
     for verdict in judge(expected, actual):
         entry = entries.get(verdict.output)
-        if verdict.rule != "table" or entry is None:
+        if entry is not None and entry.loss is not None and verdict.rule != "structure":
+            verdicts.append(by_recorded_loss(verdict, entry.loss, _as_list(expected), _as_list(actual)))
+        elif verdict.rule != "table" or entry is None:
             verdicts.append(verdict)
         elif entry.tolerance is not None:
             output = verdict.output

@@ -126,6 +126,7 @@ OPERATOR_MODULES = (
     "classical",
     "training",
     "random",
+    "ranges",
 )
 """Modules of `xport.convert.operators`, imported when the first operator is looked up."""
 

@@ -9,6 +9,9 @@ import tensorflow as tf
 from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.tf_shapes import TfShapes
 
+GUARD_SLOPE = 1 - 2.0**-24
+"""The largest float32 below one; of one itself the converter would make nothing."""
+
 
 class TfQuantization(TfShapes):
     """Products of small integers."""
@@ -45,3 +48,11 @@ class TfQuantization(TfShapes):
             part = tf.cast(part, tf.int32)
             total = part if total is None else total + part
         return total
+
+    def fake_quantize(self, x: Any, low: float, high: float) -> Any:
+        """Numbers rounded to 256 evenly spaced ones; TFLite's converter reads the range off it."""
+        return tf.quantization.fake_quant_with_min_max_args(x, low, high, num_bits=8)
+
+    def in_float(self, x: Any) -> Any:
+        """Nearly the number itself, by what TFLite's converter neither folds away nor fuses with a layer."""
+        return tf.nn.leaky_relu(x, alpha=GUARD_SLOPE)

@@ -46,7 +46,7 @@ def answers():
 
 
 def run_gate(monkeypatch, answers, function, sig=None, **arguments):
-    monkeypatch.setattr(gate, "_as_source", lambda *_: None)
+    monkeypatch.setattr(gate, "as_source", lambda *_: None)
     monkeypatch.setattr(gate, "open_runner", lambda *_, **__: FakeRunner(function, sig))
     return prove(answers, None, Format.ONNX, **arguments)
 
@@ -84,7 +84,7 @@ def test_a_result_that_cannot_be_opened_fails(monkeypatch, answers):
     def refuse(*_, **__):
         raise XportError("It is broken.")
 
-    monkeypatch.setattr(gate, "_as_source", lambda *_: None)
+    monkeypatch.setattr(gate, "as_source", lambda *_: None)
     monkeypatch.setattr(gate, "open_runner", refuse)
     assert "It is broken." in prove(answers, None, Format.TFLITE).error().message
 
@@ -93,7 +93,7 @@ def test_a_missing_runtime_is_no_verdict(monkeypatch, answers):
     def refuse(*_, **__):
         raise MissingRuntimeError("tensorflow is not installed.")
 
-    monkeypatch.setattr(gate, "_as_source", lambda *_: None)
+    monkeypatch.setattr(gate, "as_source", lambda *_: None)
     monkeypatch.setattr(gate, "open_runner", refuse)
     with pytest.raises(MissingRuntimeError):
         prove(answers, None, Format.SAVEDMODEL)

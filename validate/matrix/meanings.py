@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from xport import proof
+from xport.convert.source import Source
 from xport.convert.workers import Workers
 from xport.errors import XportError
 from xport.formats import Format
 from xport.signature import Signature
 from xport.validate.forms import torch_form
-from xport.validate.losses import Answer, judge_loss
+from xport.validate.inputs import EDGES
+from xport.validate.losses import Answer, equally_coarse, judge_loss
 from xport.validate.matrix.answers import Answers
 from xport.validate.matrix.lane import Lane
 from xport.validate.matrix.matching import Matching
+from xport.validate.matrix.sets import YOURS
 from xport.validate.matrix.subjects import Subject
 from xport.validate.precision import FLOAT, Precision, precision_of
 from xport.validate.verdicts import OutputVerdict
@@ -39,6 +43,17 @@ def find_precision(subject: Subject, lane: Lane | None) -> Precision:
         return Precision()  # its cells tell what is wrong with it
 
 
+def calibrated(source: Source) -> bool:
+    """Whether an artifact's proof says that its ranges were set on samples."""
+    if source.path is None:
+        return False
+    try:
+        found = proof.read(source.path, source.format)
+    except XportError:
+        return False  # whoever reads the proof for its own sake tells what is wrong with it
+    return found is not None and bool(found[1].options.get("precision", {}).get("calibration"))
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What an artifact of lower precision means.
@@ -49,6 +64,7 @@ class Meaning:
         meant: Its outputs in float64, by the reference's names, one mapping a set; None where it does not run.
         rounded: The same with the rounding of its own arithmetic.
         why: Why there is none, if there is none.
+        calibrated: Whether its ranges were set on samples: seeded noise says nothing about its loss then.
     """
 
     precision: Precision
@@ -56,6 +72,7 @@ class Meaning:
     meant: Sequence[Tensors | None] = ()
     rounded: Sequence[Tensors | None] = ()
     why: str = ""
+    calibrated: bool = False
 
     def judge(
         self,
@@ -66,10 +83,11 @@ class Meaning:
         least_db: float | None,
     ) -> list[OutputVerdict]:
         """Judge some sets; see `xport.validate.losses.judge_loss`."""
-        edges = any(answers.sets[i].is_edge for i in positions)
+        kinds = {answers.sets[i].kind for i in positions}
+        unfair = bool(kinds & set(EDGES)) or (self.calibrated and YOURS not in kinds)
         rows = [self._answer(answers, i, outputs[i]) for i in positions]
         return judge_loss(
-            verdicts, rows, self.precision, reduces=self.reduces and not edges, least_db=least_db, why=self.why
+            verdicts, rows, self.precision, reduces=self.reduces and not unfair, least_db=least_db, why=self.why
         )
 
     def _answer(self, answers: Answers, position: int, actual: Tensors) -> Answer:
@@ -80,13 +98,7 @@ class Meaning:
             return Answer(expected, actual)
         if self.reduces:
             return Answer(expected, actual, meant, rounded)
-        # Nothing may be lost: the reference itself is what it has to mean, rounded as its own arithmetic rounds.
-        moved = {name: _moved(want, rounded[name], meant[name]) for name, want in expected.items()}
-        return Answer(expected, actual, expected, moved)
-
-
-def _moved(wanted: np.ndarray, rounded: np.ndarray, meant: np.ndarray) -> np.ndarray:
-    return wanted + (rounded.astype(np.float64) - meant) if wanted.dtype.kind == "f" else wanted
+        return equally_coarse(expected, actual, meant, rounded)
 
 
 @dataclass
@@ -136,14 +148,14 @@ class Meanings:
         try:
             found = self._compute(subject, precision, sets)
         except Exception as error:  # a live module's code may raise anything; the whole difference is judged instead
-            return Meaning(precision, reduces, why=_brief(error))
+            return Meaning(precision, reduces, why=_brief(error), calibrated=calibrated(subject.source))
         pairs = [pair for pair in found if not isinstance(pair, str)]
         if not pairs:
-            return Meaning(precision, reduces, why=str(found[0])[:200])
+            return Meaning(precision, reduces, why=str(found[0])[:200], calibrated=calibrated(subject.source))
         meant, rounded = (
             [None if isinstance(pair, str) else matching.receive(pair[side]) for pair in found] for side in (0, 1)
         )
-        return Meaning(precision, reduces, meant, rounded)
+        return Meaning(precision, reduces, meant, rounded, calibrated=calibrated(subject.source))
 
     def _compute(self, subject: Subject, precision: Precision, sets: list[Tensors]) -> list[Any]:
         signature, arithmetic = self.signatures[subject.name], precision.arithmetic

@@ -18,7 +18,7 @@ from xport.validate.matrix.answers import Answers, answer
 from xport.validate.matrix.checking import Check
 from xport.validate.matrix.lane import Failure, Lane
 from xport.validate.matrix.matching import Matching, match
-from xport.validate.matrix.meanings import Meanings, find_precision
+from xport.validate.matrix.meanings import Meanings, calibrated, find_precision
 from xport.validate.matrix.saving import TensorFolder
 from xport.validate.matrix.sets import InputSet, batch_sizes, digest, ladders, user_sets
 from xport.validate.matrix.subjects import Subject
@@ -29,6 +29,11 @@ from xport.validate.results import ArtifactInfo, Cell, SetInfo, Speed, Status, V
 from xport.validate.runners import RUNNERS
 from xport.validate.verdicts import Tolerance
 from xport.worker import Worker
+
+_UNFAIR = (
+    "{} was calibrated on samples: seeded inputs judge its arithmetic and not its loss. Give samples with --inputs to "
+    "judge that; `xport verify` judges it on those it carries."
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class _Matrix:
             yours = self.plan.input_data is not None
             answers = answer(self.home, signature, choices, workers, yours=yours, tell=self.plan.tell)
             cells = self._check(answers, workers)
+        self.notes += [_UNFAIR.format(s.name) for s in self.subjects if not yours and calibrated(s.source)]
         if not answers.wide:
             self.notes.append(f"The dtype table judges where outputs are not equal: {answers.no_wide}.")
         self.notes += [f"The reference does not run on the edge set {k}: {v}" for k, v in answers.skipped.items()]

@@ -39,6 +39,26 @@ if TYPE_CHECKING:
 @click.option("--atol", type=click.FloatRange(min=0), help="Judge by this limit instead of the rounding floor.")
 @click.option("--opset", type=click.IntRange(min=7), help="For onnx: the version of its operators.")
 @click.option("--optimize", is_flag=True, help="For onnx: fold constants, merge and remove what can be.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "bfloat16", "float32"]),
+    help="Store and compute in this precision; inputs and outputs stay as they are.",
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["dynamic", "int8"]),
+    help="int8 weights, or int8 weights and activations (onnx, tflite).",
+)
+@click.option(
+    "--calibration",
+    metavar="FILE.npz|FOLDER",
+    type=click.Path(path_type=str),
+    help="Typical inputs for int8, one array an input, samples first.",
+)
+@click.option(
+    "--keep-float", metavar="NODE", multiple=True, help="A node, module or pattern that stays in float. Repeatable."
+)
+@click.option("--until", metavar="sqnr=DB", help="Leave the most damaging layers in float until so much is left.")
 @click.option("--select-tf-ops", is_flag=True, help="Let TFLite files use operators of TensorFlow itself.")
 @click.option("--force", is_flag=True, help="Replace what is at the destination.")
 @click.option("--no-verify", is_flag=True, help="Do not prove the result; the artifact records that.")
@@ -76,6 +96,11 @@ def convert(output: Output, **arguments: Any) -> int:
             output_names=_names(arguments["output_names"]),
             signature=arguments["signature"],
             via=arguments["via"],
+            dtype=arguments["dtype"],
+            quantize=arguments["quantize"],
+            calibration=arguments["calibration"],
+            keep_float=arguments["keep_float"],
+            until=arguments["until"],
             seed=arguments["seed"],
             tolerance=_tolerance(arguments["rtol"], arguments["atol"]),
             options={key: arguments[key] for key in ("opset", "optimize", "select_tf_ops") if arguments[key]},
@@ -120,6 +145,7 @@ def report(output: Output, artifact: Artifact, seconds: float) -> None:
                 "route": list(proof.route),
                 "tried": proof.options.get("tried", []),
                 "verified": proof.verified,
+                "precision": proof.options.get("precision"),
                 "signature": artifact.signature.to_json(),
                 "outputs": proof.parity,
             }
@@ -127,12 +153,45 @@ def report(output: Output, artifact: Artifact, seconds: float) -> None:
         return
     for lost in proof.options.get("tried", []):
         output.line(f"Tried {lost['route']}: {lost['reason']}")
+    if precision := proof.options.get("precision"):
+        print_precision(output, precision, proof.parity, size)
     if proof.verified:
         print_verdicts(output, proof.parity)
     else:
         output.line("Not verified, as you asked.")
     route = " → ".join(proof.route)
     output.line(f"{artifact.path}   {bytes_text(size)}   {route}   {seconds:.1f} s")
+
+
+def print_precision(output: Output, precision: dict[str, Any], parity: list[dict[str, Any]], size: int) -> None:
+    """Say what a lower precision saves, what it loses, and which layers it leaves in float."""
+    before = precision["float_bytes"]
+    output.line(f"{precision['kind']}: {bytes_text(before)} → {bytes_text(size)}, {size / before:.0%} of float32")
+    if "before_db" in precision:
+        kept = f"with {len(precision['kept'])} in float" if precision["kept"] else "and that is enough"
+        output.line(
+            f"Search: {float(precision['before_db']):.1f} dB with every layer in int8, "
+            f"{float(precision['after_db']):.1f} dB {kept}"
+        )
+    for key, why in (
+        ("kept", "most damaging"),
+        ("asked", "as you asked"),
+        ("unfit", "their numbers fit no eight bits"),
+    ):
+        if precision.get(key):
+            output.line(f"In float ({why}): {', '.join(precision[key])}")
+    rows = [(row["output"], row["loss"]) for row in parity if row.get("loss")]
+    table = [
+        (
+            name,
+            f"{float(loss['total_db']):.1f}",
+            f"{loss['least_db']:g}",
+            "—" if loss["top1"] is None else f"{loss['top1']:.1%} of {loss['rows']}",
+        )
+        for name, loss in rows
+    ]
+    if table:
+        output.table(("output", "SQNR dB", "at least", "decisions kept"), table)
 
 
 def print_verdicts(output: Output, parity: list[dict[str, Any]]) -> None:
