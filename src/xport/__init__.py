@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xport.inspection import inspect as inspect
     from xport.loading import load as load
     from xport.serve.client import Client as Client
+    from xport.serve.probing.api import probe as probe
+    from xport.serve.probing.results import ProbeReport as ProbeReport
     from xport.signature import Signature as Signature
     from xport.signature import TensorSpec as TensorSpec
     from xport.validate.api import validate as validate
@@ -52,6 +54,7 @@ _HOMES = {
     "InputsError": "xport.errors",
     "MissingRuntimeError": "xport.errors",
     "ParityError": "xport.errors",
+    "ProbeReport": "xport.serve.probing.results",
     "Proof": "xport.artifact",
     "ServingError": "xport.errors",
     "Signature": "xport.signature",
@@ -67,6 +70,7 @@ _HOMES = {
     "XportWarning": "xport.errors",
     "inspect": "xport.inspection",
     "load": "xport.loading",
+    "probe": "xport.serve.probing.api",
     "to_module": "xport.convert.to_module",
 }
 # Modules and packages of that name that are also functions; see `xport.callable_module`.
@@ -81,6 +85,7 @@ __all__ = [
     "InputsError",
     "MissingRuntimeError",
     "ParityError",
+    "ProbeReport",
     "Proof",
     "ServingError",
     "Signature",
@@ -98,6 +103,7 @@ __all__ = [
     "convert",
     "inspect",
     "load",
+    "probe",
     "to_module",
     "validate",
     "verify",
