@@ -64,7 +64,7 @@ class Served:
         paths = {"tf-serving": "/v1/models/", "v2": "/v2/models/", "torchserve": "/predictions/"}
         text = self.url
         if self.model:
-            text += paths.get(self.protocol, " ") + self.model
+            text += paths.get(self.protocol, "/" if self.over_grpc else " ") + self.model
         if self.version:
             text += f"/{self.version}" if self.protocol == "torchserve" else f"/versions/{self.version}"
         if self.label:

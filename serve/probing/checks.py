@@ -33,7 +33,7 @@ def golden_check(
     Returns:
         The check; a refusal is a failure.
     """
-    name = f"golden inputs, {_way(connection)}"
+    name = f"golden inputs ({_way(connection)})"
     back = {theirs: own for own, theirs in names.items()}
     decimals = Decimals()
     answers: list[Tensors] = []

@@ -46,7 +46,7 @@ def summed_up(load: Load, record: Record, rows: int) -> LoadResult:
         latency=latency,
         p999=float(np.quantile(taken, 0.999)) if taken.size else None,
         longest=float(taken.max()) if taken.size else None,
-        percentiles=tuple((p, float(np.percentile(taken, p))) for p in _DRAWN_PERCENTILES) if taken.size else (),
+        percentiles=tuple((p, float(np.percentile(taken, p))) for p in _drawable(taken.size)),
         throughput=within / seconds,
         throughput_interval=_mean_interval(list(by_second(record).values()), within / seconds),
         lag=float(np.quantile(record.lags, 0.99)) if record.lags else 0.0,
@@ -54,6 +54,11 @@ def summed_up(load: Load, record: Record, rows: int) -> LoadResult:
         distinct=record.distinct,
         early=record.early,
     )
+
+
+def _drawable(count: int) -> list[float]:
+    """The percentiles that so many answers can tell: at least one lies beyond."""
+    return [p for p in _DRAWN_PERCENTILES if count * (100 - p) >= 100 or (p == 100 and count)]
 
 
 def _blocks(taken: np.ndarray) -> np.ndarray:

@@ -80,11 +80,11 @@ def nets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nets")
     changed = V.copy()
     changed[3, 1] *= 1.01
-    made = {}
-    for name, how in {"net": {}, "tampered": {"weight": changed}, "swapped": {"swapped": True}}.items():
-        source = save_net(folder / f"{name}.source.onnx", **how)
-        made[name] = convert(source, "onnx", folder / f"{name}.onnx").path
-    return made
+    return {
+        "net": convert(save_net(folder / "source.onnx"), "onnx", folder / "net.onnx").path,
+        "tampered": save_net(folder / "tampered.onnx", weight=changed),
+        "swapped": save_net(folder / "swapped.onnx", swapped=True),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ class StandIn:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 2**16  # an answer in one packet
 
             def _handle(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
