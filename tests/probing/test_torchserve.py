@@ -35,7 +35,12 @@ def free_ports():
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_real_server(nets, tmp_path):
-    bundle = package([f"{name}={nets[name]}" for name in ("net", "tampered")], "torchserve", tmp_path / "bundle")
+    bundle = package(
+        [f"{name}={nets[name]}" for name in ("net", "tampered")],
+        "torchserve",
+        tmp_path / "bundle",
+        allow_unverified=True,
+    )
     with launch("torchserve", [bundle.path], **free_ports()) as server:
         headers = {"Authorization": f"Bearer {server.details['token']}"}
         common = {"against": nets["net"], "runs": 0, "threads": 1, "headers": headers}
