@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -126,17 +125,14 @@ def as_json(inputs: dict[str, np.ndarray]) -> bytes:
 
 def raw_tensors(inputs: dict[str, np.ndarray]) -> bytes:
     """A whole HTTP request of V2 with raw tensors both ways."""
-    from xport.serve.client_protocols import V2
+    from xport.serve.clients.base import Target
+    from xport.serve.clients.v2 import V2
 
-    sent: list[bytes] = []
+    def nobody(*_: Any) -> Any:
+        raise NotImplementedError  # the request is only made, not sent
 
-    def keep(method: str, path: str, body: bytes | None, headers: Any) -> Any:
-        sent.append(_request(path, body or b"", "".join(f"{k}: {v}\r\n" for k, v in headers.items())))
-        raise StopIteration
-
-    with contextlib.suppress(StopIteration):
-        V2(keep).predict("model", None, inputs)
-    return sent[0]
+    made = V2(nobody).encode(Target("model"), inputs)
+    return _request(made.path, made.body or b"", "".join(f"{k}: {v}\r\n" for k, v in made.headers.items()))
 
 
 def _request(path: str, body: bytes, headers: str) -> bytes:

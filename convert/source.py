@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xport.errors import UsageError
 from xport.formats import FORMAT_OF_CONTENT, Content, Format, detect
 from xport.signature import TensorSpec
+
+if TYPE_CHECKING:
+    from xport.serve.clients.address import Served
 
 ZOO_PREFIX = "zoo:"
 _ZOO_SIZES = ("real", "small")
@@ -33,6 +36,7 @@ class Source:
         output_names: The outputs' names as the user gave them; empty if they are to be derived.
         example_inputs: Arrays or tensors by input name, or a tuple of them in the order of ``forward``.
         signature_name: Which signature of a SavedModel is meant; None for its default one.
+        served: A model behind an endpoint, otherwise None.
     """
 
     format: Format
@@ -46,10 +50,13 @@ class Source:
     output_names: tuple[str, ...] = ()
     example_inputs: Any = None
     signature_name: str | None = None
+    served: Served | None = None
 
     @property
     def name(self) -> str:
-        """What messages call it: the path, the zoo name, or the module's class."""
+        """What messages call it: the path, the zoo name, the URL, or the module's class."""
+        if self.served is not None:
+            return self.served.name
         if self.path is not None:
             return str(self.path)
         if self.zoo is not None:

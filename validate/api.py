@@ -37,6 +37,7 @@ def validate(
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
     compiled: bool = False,
+    served: Mapping[str, Any] | None = None,
     baseline: str | Path | Mapping[str, Any] | None = None,
     save_tensors: str | Path | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
@@ -50,7 +51,8 @@ def validate(
     device) is a cell's result. Edge sets of inputs (zeros, ones, large, tiny, repeated values) count like the others.
 
     Args:
-        reference: What the others are compared with: a path, a ``zoo:`` name, or a live ``nn.Module``.
+        reference: What the others are compared with: a path, a ``zoo:`` name, a live ``nn.Module``, or the URL of a
+            served model (``http://host:8501/v1/models/NAME``, ``…/v2/models/NAME``, ``grpc://host:8500/NAME``).
         *others: What is compared.
         device: ``cpu``, ``cuda``, or both. The reference always answers on the CPU.
         batch: Batch sizes; by default 1 and 8, or those of the user's inputs.
@@ -68,6 +70,8 @@ def validate(
         example_inputs: Example arrays or tensors for a live module, by name or in order.
         output_names: Names for the outputs of artifacts of the PyTorch family.
         compiled: Compare every PyTorch module and ``.pt2`` once more as ``torch.compile`` makes it.
+        served: How URLs are asked: ``headers``, ``protocol``, ``timeout`` and the other fields of
+            `xport.serve.clients.address.Served`.
         baseline: An earlier run's JSON, to compare with.
         save_tensors: A folder for all inputs and outputs.
         timeout: Seconds that one request to a cell's process may take; None for no limit.
@@ -95,6 +99,7 @@ def validate(
         example_inputs=example_inputs,
         output_names=output_names,
         compiled=compiled,
+        served=served,
     )
     earlier = read_baseline(baseline) if baseline is not None else None
     plan = Plan(

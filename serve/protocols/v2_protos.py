@@ -113,3 +113,28 @@ def response(request: Any, outputs: Mapping[str, np.ndarray], name: str, version
         answer.outputs.add(name=wanted, datatype=kind, shape=array.shape)
         answer.raw_output_contents.append(v2_tensors.to_bytes(array))
     return answer
+
+
+def infer_request(name: str, version: str, inputs: Mapping[str, np.ndarray]) -> Any:
+    """The ``ModelInferRequest`` for arrays by input name, with raw contents."""
+    request = inference.ModelInferRequest(model_name=name, model_version=version)
+    for key, array in inputs.items():
+        request.inputs.add(name=key, datatype=v2_tensors.datatype(dtype_name(array.dtype)), shape=array.shape)
+        request.raw_input_contents.append(v2_tensors.to_bytes(array))
+    return request
+
+
+def outputs(answer: Any) -> dict[str, np.ndarray]:
+    """The outputs of a ``ModelInferResponse``, raw or typed.
+
+    Raises:
+        ServingError: If it contradicts itself.
+    """
+    raw = answer.raw_output_contents
+    if raw and len(raw) != len(answer.outputs):
+        raise ServingError(f"{len(answer.outputs)} outputs have {len(raw)} raw contents.", code="INTERNAL")
+    found = {}
+    for index, entry in enumerate(answer.outputs):
+        spec, shape = TensorSpec(entry.name, v2_tensors.dtype_of(entry.datatype), None), list(entry.shape)
+        found[entry.name] = v2_tensors.from_bytes(raw[index], spec, shape).copy() if raw else _typed(entry, spec, shape)
+    return found

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from xport.inspection import inspect as inspect
     from xport.loading import load as load
     from xport.serve.client import Client as Client
+    from xport.serve.probing.api import probe as probe
+    from xport.serve.probing.results import ProbeReport as ProbeReport
     from xport.signature import Signature as Signature
     from xport.signature import TensorSpec as TensorSpec
     from xport.validate.api import validate as validate
@@ -55,6 +57,7 @@ _HOMES = {
     "ManyReport": "xport.convert.many.results",
     "MissingRuntimeError": "xport.errors",
     "ParityError": "xport.errors",
+    "ProbeReport": "xport.serve.probing.results",
     "Proof": "xport.artifact",
     "ServingError": "xport.errors",
     "Signature": "xport.signature",
@@ -71,6 +74,7 @@ _HOMES = {
     "convert_many": "xport.convert.many.api",
     "inspect": "xport.inspection",
     "load": "xport.loading",
+    "probe": "xport.serve.probing.api",
     "to_module": "xport.convert.to_module",
 }
 # Modules and packages of that name that are also functions; see `xport.callable_module`.
@@ -86,6 +90,7 @@ __all__ = [
     "ManyReport",
     "MissingRuntimeError",
     "ParityError",
+    "ProbeReport",
     "Proof",
     "ServingError",
     "Signature",
@@ -104,6 +109,7 @@ __all__ = [
     "convert_many",
     "inspect",
     "load",
+    "probe",
     "to_module",
     "validate",
     "verify",

@@ -19,6 +19,7 @@ class Format(enum.Enum):
     SAVEDMODEL = "savedmodel"
     KERAS = "keras"
     TFLITE = "tflite"
+    SERVED = "served"  # an endpoint; nothing is stored here, but it can be asked
 
     @property
     def suffix(self) -> str:
@@ -33,10 +34,11 @@ class Format(enum.Enum):
             UsageError: If no format has that name.
         """
         key = name.lower().lstrip(".")
+        stored = {f.value: f for f in cls if f is not cls.SERVED}
         try:
-            return cls(_ALIASES.get(key, key))
-        except ValueError as error:
-            known = ", ".join(f.value for f in cls)
+            return stored[_ALIASES.get(key, key)]
+        except KeyError as error:
+            known = ", ".join(stored)
             raise UsageError(f"Unknown format {name!r}.", f"Use one of {known}.") from error
 
 
@@ -48,6 +50,7 @@ _SUFFIXES = {
     Format.SAVEDMODEL: "",
     Format.KERAS: ".keras",
     Format.TFLITE: ".tflite",
+    Format.SERVED: "",
 }
 _ALIASES = {
     "torch": "pytorch",

@@ -6,7 +6,7 @@ import keyword
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,14 @@ class Signature:
             )
 
         return cls(specs(data["inputs"]), specs(data["outputs"]))
+
+    def renamed(self, names: Mapping[str, str]) -> Signature:
+        """The same under other names; a tensor that ``names`` does not have keeps its own."""
+
+        def side(specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+            return tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in specs)
+
+        return Signature(side(self.inputs), side(self.outputs))
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
         """Check named arrays against the inputs' specs.

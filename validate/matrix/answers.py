@@ -147,6 +147,8 @@ def _run_wide(
 ) -> tuple[list[Tensors], str]:
     """The float64 outputs of every set; none and the reason if they cannot be had."""
     source = subject.source
+    if source.served is not None:
+        return [], "a served model cannot be run in float64"
     try:
         with tempfile.TemporaryDirectory(prefix="xport-") as folder:
             form = torch_form(source, signature, Path(folder), workers)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xport.errors import DeviceError, MissingRuntimeError, WorkerError, XportError, XportWarning
+from xport.serve.protocols.decimals import Decimals
 from xport.signature import Signature
 from xport.validate.matrix.remote import Opened, WarmUp
 from xport.validate.matrix.subjects import Subject
@@ -181,6 +182,11 @@ class Lane:
         found: Precision = self._call("precision", self.open().number)
         return found
 
+    def decimals(self) -> Decimals:
+        """How many digits a server has written its answers with."""
+        found: Decimals = self._call("decimals", self.open().number)
+        return found
+
     def warm_up(self, inputs: Mapping[str, np.ndarray], *, seconds: float, calls: int) -> WarmUp:
         """Prepare for timing; see `xport.validate.matrix.remote.warm_up`."""
         found: WarmUp = self._call("warm_up", self.open().number, dict(inputs), seconds=seconds, calls=calls)
@@ -204,6 +210,8 @@ class Lane:
     def facts(self) -> dict[str, Any]:
         """Times and memory, as fields of a `xport.validate.results.Cell`; none for what is not known."""
         opened = self._opened
+        if self.subject.source.served is not None:  # its own process is only the client's
+            return {"first_seconds": self.first_seconds}
         return {
             "load_seconds": opened.load_seconds if opened else None,
             "import_seconds": opened.import_seconds if opened else None,

@@ -20,10 +20,12 @@ from xport.convert.source import Source
 from xport.errors import UsageError, XportWarning
 from xport.formats import Format
 from xport.runtimes import require
+from xport.serve.protocols.decimals import Decimals
 from xport.signature import Signature
 from xport.validate.precision import Precision
 from xport.validate.runners import host
 from xport.validate.runners.base import BaseRunner, Placement
+from xport.validate.runners.served import ServedRunner
 
 if TYPE_CHECKING:
     from xport.validate.runners.torch_base import TorchRunner
@@ -75,7 +77,8 @@ class WarmUp:
 def open_model(source: Source, *, device: str, threads: int | None, compiled: bool = False) -> Opened:
     """Import a runtime and open a model with it; the PyTorch family may be compiled, which the first call does."""
     begin = time.perf_counter()
-    require(_MODULES[source.format])
+    if source.format in _MODULES:
+        require(_MODULES[source.format])
     imported = time.perf_counter()
     idle = peak_memory()
     begin_load = time.perf_counter()
@@ -114,6 +117,12 @@ def placement(number: int, inputs: dict[str, np.ndarray]) -> Placement:
 def precision(number: int) -> Precision:
     """The precision of a model of the PyTorch family, which no file tells without being loaded."""
     return _torch_runner(number).precision()
+
+
+def decimals(number: int) -> Decimals:
+    """How many digits a server has written its answers with."""
+    runner = host.get_here(number)
+    return runner.decimals if isinstance(runner, ServedRunner) else Decimals()
 
 
 def _torch_runner(number: int) -> TorchRunner:

@@ -86,9 +86,14 @@ class _Matrix:
         self.plan = plan
         self.threads = plan.threads or surroundings.usable_processors()
         self.cuda = surroundings.cuda_devices() if "cuda" in plan.devices else 0
-        here = [device for device in plan.devices if device == "cpu" or self.cuda]
-        self.lanes = {(s.name, device): self._lane(s, device) for s in subjects for device in here}
-        self.home = self.lanes.setdefault((subjects[0].name, "cpu"), self._lane(subjects[0], "cpu"))
+        self.lanes = {
+            (s.name, device): self._lane(s, device)
+            for s in subjects
+            for device in plan.devices
+            if not self._no_device(s, device, unfit=False)
+        }
+        home = plan.devices[0] if subjects[0].source.served is not None else "cpu"
+        self.home = self.lanes.setdefault((subjects[0].name, home), self._lane(subjects[0], home))
         self.signatures: dict[str, Signature] = {}
         self.matchings: dict[str, Matching] = {}
         self.precisions: dict[str, Precision] = {}
@@ -108,6 +113,7 @@ class _Matrix:
         busy = surroundings.load()
         self.plan.tell(f"opening {reference.name}")
         signature = _narrowed(self.home.signature, self.plan.specs)
+        self._introduce(signature)
         self._match(signature)
         choices = self._choices(signature)
         with Workers(verbose=self.plan.verbose) as workers:  # gone before anything is timed
@@ -141,6 +147,14 @@ class _Matrix:
     def _idle(self) -> float:
         """The load that leaves a processor for each of our threads."""
         return max(surroundings.usable_processors() - self.threads, 0) + 0.5
+
+    def _introduce(self, signature: Signature) -> None:
+        """Let the servers' clients know what the model should be: not every server tells its interface."""
+        for lane in self.lanes.values():
+            source = lane.subject.source
+            if source.served is not None and lane is not self.home and source.served.interface is None:
+                served = replace(source.served, interface=signature.renamed(self.plan.names))
+                lane.subject = replace(lane.subject, source=replace(source, served=served))
 
     def _match(self, signature: Signature) -> None:
         """Match names; an artifact that cannot be opened is told by its cells."""
@@ -227,18 +241,40 @@ class _Matrix:
         why = self._no_device(subject, device)
         if why:
             return Cell(subject.name, device, batch, Status.NO_DEVICE, why)
-        is_reference = subject is self.subjects[0] and device == "cpu"
         lane = self.lanes[subject.name, device]
+        is_reference = lane is self.home
         return check.cell(lane, batch, self.matchings[subject.name], is_reference=is_reference)
 
-    def _no_device(self, subject: Subject, device: str) -> str:
-        """Why a cell cannot exist; empty if it can."""
+    def _no_device(self, subject: Subject, device: str, *, unfit: bool = True) -> str:
+        """Why a cell cannot exist; empty if it can.
+
+        Args:
+            subject: The artifact.
+            device: The device asked for.
+            unfit: Whether a runtime that does not know the device counts.
+        """
+        if subject.source.served is not None:
+            return "" if device == self.plan.devices[0] else "its server chooses the device"
         if device == "cpu":
             return ""
         if not self.cuda:
             return "no CUDA device"
+        if not unfit:
+            return ""
         runner = RUNNERS[subject.source.format]
         return "its runtime is for the CPU only" if device not in _devices_of(runner) else ""
+
+    def _decimals(self, subject: Subject) -> list[str]:
+        """What a reader should know of the digits that a server writes."""
+        lane, signature = self.lanes.get((subject.name, self.plan.devices[0])), self.signatures.get(subject.name)
+        if lane is None or signature is None or lane is self.home:
+            return []
+        try:
+            seen = lane.decimals()
+        except XportError:
+            return []  # its cells tell
+        told = dict.fromkeys(seen.words(spec.dtype) for spec in signature.outputs)
+        return [text for text in told if text]
 
     def _time(self, cells: list[Cell], answers: Answers) -> tuple[list[Cell], list[Speed]]:
         """Latency of the cells that run, batch size by batch size."""
@@ -278,17 +314,27 @@ class _Matrix:
     def _info(self, subject: Subject) -> ArtifactInfo:
         matching = self.matchings[subject.name]
         source = subject.source
+        notes = matching.notes
+        if source.served is not None:
+            notes = (OVER_THE_WIRE, *notes, *self._decimals(subject))
         return ArtifactInfo(
             name=subject.name,
-            path=source.name if source.path is not None or source.zoo else f"a live {source.name}",
+            path=f"a live {source.name}" if source.live else source.name,
             format=source.format.value,
             size=subject.size,
             sha256=subject.sha256,
             signature=self.signatures.get(subject.name),
             precision=self.precisions.get(subject.name, Precision()).name,
             names=matching.renamed,
-            notes=matching.notes,
+            notes=notes,
         )
+
+
+OVER_THE_WIRE = (
+    "served: latency is over the wire, with the client, the network and the server's queue; size, memory and load time "
+    "are the server's and not known here"
+)
+"""What a reader must know of a served model's figures."""
 
 
 def _devices_of(runner: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from xport import onnx_file
 from xport.convert.source import Source, open_source
 from xport.errors import UsageError
 from xport.formats import Content, Format, detect
+from xport.serve.clients.address import is_url, parse_url
 from xport.signature import TensorSpec
 
 _COMPILABLE = (Format.PYTORCH, Format.EXPORTED)
@@ -47,17 +48,19 @@ def open_subjects(
     example_inputs: Any = None,
     output_names: Iterable[str] = (),
     compiled: bool = False,
+    served: Mapping[str, Any] | None = None,
 ) -> list[Subject]:
     """Open everything that is compared.
 
     Args:
-        given: Paths, ``zoo:`` names, live modules or sources; the reference first.
+        given: Paths, ``zoo:`` names, URLs of served models, live modules or sources; the reference first.
         arch: ``package.module:factory`` for those that are state dicts.
         trust_pickle: Allow code in the files to run.
         inputs: Input specs for those that do not record theirs.
         example_inputs: Arrays or tensors instead of ``inputs``.
         output_names: Names of the outputs for those that do not record theirs.
         compiled: Compare every PyTorch module and ``.pt2`` once more as ``torch.compile`` makes it.
+        served: How URLs are asked: fields of `xport.serve.clients.address.Served`.
 
     Returns:
         The subjects, with names that are all different.
@@ -75,6 +78,9 @@ def open_subjects(
     for one in given:
         if isinstance(one, Source):
             sources.append(one)
+            continue
+        if is_url(one):
+            sources.append(Source(Format.SERVED, None, None, served=parse_url(one, **(served or {}))))
             continue
         known: dict[str, Any] = {"trust_pickle": trust_pickle, "inputs": specs, "example_inputs": example_inputs}
         if _is_torch(one):
@@ -101,7 +107,7 @@ def _compiled(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _takes_arch(given: Any) -> bool:
-    if not isinstance(given, str | Path) or str(given).startswith("zoo:"):
+    if not isinstance(given, str | Path) or str(given).startswith("zoo:") or is_url(given):
         return False
     return detect(Path(given)) in _NEEDS_ARCH
 

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xport.runtimes import require
@@ -174,6 +174,37 @@ def throughput_chart(report: ValidationReport) -> str:
     axes.set_title("rows a second", loc="left", fontsize=10, color=_INK)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=_INK, fontsize=9)
     return _svg(figure, "Throughput over the batch size; the latency table has the figures.")
+
+
+def percentile_chart(lines: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Latency over percentiles, the further up the tail the wider.
+
+    Args:
+        lines: Pairs of percentile and seconds by name.
+        title: What is drawn.
+
+    Returns:
+        The SVG; empty if there is nothing to draw.
+    """
+    drawn = {name: [pair for pair in pairs if pair[0] < 100] for name, pairs in lines.items() if pairs}
+    if not drawn:
+        return ""
+    figure, axes = _figure(5, header=0.9 + 0.2 * len(drawn))
+    for place, (name, pairs) in enumerate(drawn.items()):
+        marker, colour = _MARKERS[place % len(_MARKERS)], _SERIES[place % len(_SERIES)]
+        xs, ys = [1 / (1 - p / 100) for p, _ in pairs], [1e3 * seconds for _, seconds in pairs]
+        axes.plot(xs, ys, marker=marker, markersize=4, color=colour, label=_short(name, 40), linewidth=1.5)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = (0, 50, 90, 99, 99.9, 99.99)
+    axes.set_xticks([1 / (1 - p / 100) for p in ticks], [f"{p:g} %" for p in ticks])
+    axes.minorticks_off()
+    _plain_log(axes.yaxis, lambda value: f"{value:g}")
+    axes.grid(axis="y", color=_LINE, linewidth=0.5)
+    axes.set_xlabel("of the answers took at most so many ms")
+    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=_INK, fontsize=9)
+    return _svg(figure, f"{title}; the table of loads has the figures.")
 
 
 def layer_chart(layers: Sequence[LayerError], title: str) -> str:

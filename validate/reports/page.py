@@ -12,7 +12,8 @@ from xport.validate.reports import charts
 from xport.validate.reports.words import TIMES, rate_text, seconds_text
 from xport.validate.results import Cell, Status, ValidationReport
 
-_TEMPLATE = "report.html.j2"
+TEMPLATE = "report.html.j2"
+"""The page; its blocks can be replaced by templates that extend it."""
 _TONES = {Status.REFERENCE: "plain", Status.PASSED: "good", Status.NO_DEVICE: "plain"}
 _SIGNS = {"plain": "·", "good": "✓", "bad": "✗"}
 
@@ -39,35 +40,51 @@ def render_page(report: ValidationReport) -> str:
     Raises:
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
     """
+    return str(new_environment().get_template(TEMPLATE).render(**context(report)))
+
+
+def new_environment(*folders: Path) -> Any:
+    """A Jinja environment that finds this page's template, and those of pages that extend it.
+
+    Args:
+        *folders: Where other templates are.
+
+    Raises:
+        MissingRuntimeError: If the packages of the ``report`` extra are missing.
+    """
     check_packages()
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"seconds": seconds_text, "rate": rate_text, "bytes": _bytes, "number": _number}
+    environment.globals |= {"version": __version__, "times": TIMES}
+    return environment
+
+
+def context(report: ValidationReport) -> dict[str, Any]:
+    """What the template is told of a validation."""
     latencies = [(title, charts.latency_chart(cells, title)) for title, cells in _groups(report)]
-    return environment.get_template(_TEMPLATE).render(
-        report=report,
-        version=__version__,
-        times=TIMES,
-        places=list(dict.fromkeys((cell.device, cell.batch) for cell in report.cells)),
-        cells={cell.key: cell for cell in report.cells},
-        tone=_tone,
-        sign=lambda cell: _SIGNS[_tone(cell)],
-        error_chart=charts.error_chart(report),
-        cut_off=any(v.ratio is not None and v.ratio < charts.LEAST_DRAWN for c in report.cells for v in c.outputs),
-        latency_charts=[svg for _, svg in latencies if svg],
-        throughput_chart=charts.throughput_chart(report),
-        layer_charts=_layer_charts(report),
-        timed=[cell for cell in report.cells if cell.latency is not None],
-        losses=[(c, v) for c in report.cells for v in c.outputs if v.loss is not None],
-        judged=[cell for cell in report.cells if cell.outputs],
-    )
+    return {
+        "report": report,
+        "places": list(dict.fromkeys((cell.device, cell.batch) for cell in report.cells)),
+        "cells": {cell.key: cell for cell in report.cells},
+        "tone": _tone,
+        "sign": lambda cell: _SIGNS[_tone(cell)],
+        "error_chart": charts.error_chart(report),
+        "cut_off": any(v.ratio is not None and v.ratio < charts.LEAST_DRAWN for c in report.cells for v in c.outputs),
+        "latency_charts": [svg for _, svg in latencies if svg],
+        "throughput_chart": charts.throughput_chart(report),
+        "layer_charts": _layer_charts(report),
+        "timed": [cell for cell in report.cells if cell.latency is not None],
+        "losses": [(c, v) for c in report.cells for v in c.outputs if v.loss is not None],
+        "judged": [cell for cell in report.cells if cell.outputs],
+    }
 
 
 def write_page(report: ValidationReport, path: str | Path) -> None:
@@ -81,7 +98,15 @@ def write_page(report: ValidationReport, path: str | Path) -> None:
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
         DestinationError: If it cannot be written.
     """
-    text = render_page(report)
+    write_text(render_page(report), path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a page.
+
+    Raises:
+        DestinationError: If it cannot be written.
+    """
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:

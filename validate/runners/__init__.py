@@ -30,6 +30,7 @@ RUNNERS = {
     Format.SAVEDMODEL: "xport.validate.runners.savedmodel:SavedModelRunner",
     Format.KERAS: "xport.validate.runners.keras_runner:KerasRunner",
     Format.TFLITE: "xport.validate.runners.litert:LiteRTRunner",
+    Format.SERVED: "xport.validate.runners.served:ServedRunner",
 }
 """The class that runs each format."""
 

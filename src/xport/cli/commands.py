@@ -13,6 +13,7 @@ COMMANDS = (
     "verify",
     "validate",
     "bisect",
+    "probe",
     "serve",
     "package",
     "inspect",

@@ -25,7 +25,7 @@ class FormatType(click.ParamType):  # type: ignore[type-arg]  # generic only in 
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The formats that begin like this."""
-        return [CompletionItem(f.value) for f in Format if f.value.startswith(incomplete)]
+        return [CompletionItem(f.value) for f in Format if f is not Format.SERVED and f.value.startswith(incomplete)]
 
 
 def output_options(function: F) -> F:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
+from xport.cli.served_options import served_fields, served_options, typed_command
 from xport.errors import DestinationError, ParityError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in new
     "--map", "mapped", metavar="A=B", multiple=True, help="The reference's A is called B elsewhere. Repeatable."
 )
 @source_options
+@served_options
 @click.option("--compile", "compiled", is_flag=True, help="PyTorch artifacts once more, through torch.compile.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, show_default=True, help="Seconds a request.")
 @click.option("--report", "page", metavar="PAGE.html", type=_FILE, help="Write a page to read and to keep.")
@@ -66,7 +66,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only in new
 @click.option("--save-tensors", metavar="FOLDER", type=click.Path(path_type=Path), help="Keep all inputs and outputs.")
 @click.option("--verbose", "-v", is_flag=True, help="Show messages of frameworks, and tracebacks.")
 def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, **arguments: Any) -> int:
-    """Compare artifacts of any formats with REFERENCE on identical inputs.
+    """Compare artifacts of any formats, and URLs of served models, with REFERENCE on identical inputs.
 
     Every artifact runs on every device at every batch size, in a process of its own. Exits with 3 if a number differs
     by more than rounding, a cell crashes, hangs or runs elsewhere than asked, or something is worse than --baseline.
@@ -88,7 +88,8 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
             names=names_from(arguments["mapped"]),
             progress=tell,
             verbose=verbose,
-            command=_command(),
+            command=typed_command("validate"),
+            served=served_fields(arguments["headers"], arguments["token_file"], arguments["ca_file"]),
             **{key: arguments[key] for key in _PASSED_ON},
         )
         _write(report, targets, tell)
@@ -115,11 +116,6 @@ _PASSED_ON = (
     "baseline",
     "save_tensors",
 )
-
-
-def _command() -> str:
-    """What was typed, to be pasted again; without the options that only write files."""
-    return "xport " + shlex.join(sys.argv[1:]) if sys.argv[1:2] == ["validate"] else ""
 
 
 def _tolerance(rtol: float | None, atol: float | None) -> tuple[float, float] | None:

@@ -12,6 +12,12 @@ _LOSS_COLUMNS = ("artifact", "batch", "output", "precision", "SQNR dB", "at leas
 
 def show(output: Output, report: ValidationReport) -> None:
     """Print the matrix and what it says."""
+    show_figures(output, report)
+    output.line(report.verdict)
+
+
+def show_figures(output: Output, report: ValidationReport) -> None:
+    """Print the matrix and what stands out in it."""
     rows = [_row(cell) for cell in report.cells]
     columns = (
         "artifact",
@@ -29,10 +35,12 @@ def show(output: Output, report: ValidationReport) -> None:
     if lost := [_loss_row(cell, verdict) for cell in report.cells for verdict in cell.outputs if verdict.loss]:
         output.table(_LOSS_COLUMNS, lost, title="Intended loss")
     sizes = ", ".join(f"{a.name} {bytes_text(a.size)}" for a in report.artifacts if a.size is not None)
-    output.line(f"inputs sha256 {report.inputs_sha256[:16]}…, seed {report.seed}, {report.threads} threads; {sizes}")
-    for artifact in report.artifacts:
-        for note in artifact.notes:
-            output.line(f"{artifact.name}: {note}.")
+    output.line(
+        f"inputs sha256 {report.inputs_sha256[:16]}…, seed {report.seed}, {report.threads} threads"
+        + (f"; {sizes}" if sizes else "")
+    )
+    for note in dict.fromkeys(note for artifact in report.artifacts for note in artifact.notes):
+        output.line(f"{', '.join(a.name for a in report.artifacts if note in a.notes)}: {note}.")
     for note in report.notes:
         output.line(note)
     for speed in report.speeds:
@@ -46,7 +54,6 @@ def show(output: Output, report: ValidationReport) -> None:
             output.line(f"Version of {name}: {now}, was {then}.")
     for cell in report.failures:
         output.line(f"{cell.artifact} on {cell.place}: {cell.status.value}: {cell.reason}")
-    output.line(report.verdict)
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
