@@ -85,6 +85,9 @@ def flatbuffer(function: OnnxFunction, *, select_tf_ops: bool = False, folder: P
 
 def _missing(text: str) -> str:
     """The operations, with types, that the converter says need TensorFlow's own kernels; empty if it says none."""
+    illegal = re.findall(r"'tfl\.(\w+)' op (?:operand|result) #\d+ must be .*?, but got '([^']*)'", text)
+    if illegal:  # the converter made an operator itself that its own checks turn down
+        return "; ".join(dict.fromkeys(f"{name} of {type_}" for name, type_ in illegal))
     if "ERROR_NEEDS_FLEX_OPS" not in text and "ERROR_NEEDS_CUSTOM_OPS" not in text:
         return ""
     details = re.findall(r"^\s+(tf\.\w+\(.*?\) -> \(.*?\)) :", text, re.MULTILINE)

@@ -60,8 +60,9 @@ class TfControlFlow(TfShapes):
             return python_loops.scan(body, states, inputs, operands, tf.stack, _zeros_like)
 
         def step(i: Any, current: Tensors) -> tuple[Tensors, Tensors]:
-            return body(current, [tf.gather(x, i) for x in inputs], list(operands))
+            return body(current, [row(i) for row in rows], list(operands))
 
+        rows = [self._row_of(x) for x in inputs]
         shapes, outputs = self._fixpoint(lambda *current: step(tf.constant(0), list(current)), states)
         size = inputs[0].shape[0]
         length = tf.shape(inputs[0])[0] if size is None else tf.constant(size)
@@ -163,6 +164,13 @@ class TfControlFlow(TfShapes):
             return [self.shape(made) for made in first()]
         return sizes
 
+    def _row_of(self, x: Any) -> Callable[[Any], Any]:
+        """Reads the rows of a tensor; TFLite gathers no float16, which is widened once, outside the loop."""
+        if self.flavor != "tflite" or x.dtype != tf.float16:
+            return lambda i: tf.gather(x, i)
+        wide = tf.cast(x, tf.float32)
+        return lambda i: tf.cast(tf.gather(wide, i), x.dtype)
+
     def _reserve(self, spec: Any, sizes: Sequence[Any], length: Any) -> Any:
         if self.flavor == "tflite":
             return tf.zeros(self.stack_vector_of([length, *sizes]), _carrier(spec.dtype))
@@ -201,18 +209,18 @@ class TfControlFlow(TfShapes):
         known = all(spec.shape.is_fully_defined() for spec in specs)
         made = list(specs) if known else first()  # one iteration ahead of time tells the sizes
         return [
-            tf.zeros([1, *y.shape] if known else tf.concat([[1], tf.shape(y)], 0), spec.dtype)
+            tf.zeros([1, *y.shape] if known else tf.concat([[1], tf.shape(y)], 0), _carrier(spec.dtype))
             for y, spec in zip(made, specs, strict=True)
         ]
 
     def _append(self, grown: Any, value: Any) -> Any:
         if self.flavor != "tflite":
             return tf.raw_ops.TensorListPushBack(input_handle=grown, tensor=value)
-        return tf.concat([grown, value[None]], 0)
+        return tf.concat([grown, tf.cast(value, grown.dtype)[None]], 0)
 
     def _grown(self, grown: Any, spec: Any, count: Any) -> Any:
         if self.flavor == "tflite":
-            return grown[1:]
+            return tf.cast(grown[1:], spec.dtype)
         if spec.shape.rank is None:
             raise refuse("a scan output of unknown rank", "TensorFlow must know the rank")
         sizes = [-1 if s is None else s for s in spec.shape]
@@ -232,6 +240,8 @@ def _zeros_like(sizes: Sequence[int], like: Any) -> Any:
 
 def _carrier(dtype: Any) -> Any:
     """A type that TFLite can update in place."""
+    if dtype == tf.float16:
+        return tf.float32
     return tf.int32 if dtype in (tf.bool, tf.uint8, tf.int8, tf.int16) else dtype
 
 

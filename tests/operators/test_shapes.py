@@ -9,6 +9,7 @@ import pytest
 from onnx import helper
 
 from tests.operators.parity import check, graph_model, node_model
+from xport.errors import UnsupportedError
 
 RANDOM = np.random.default_rng(7)
 INT64 = np.iinfo(np.int64)
@@ -160,3 +161,22 @@ def test_sizes_stay_symbolic_through_host_arithmetic() -> None:
     graph = helper.make_graph(nodes, "g", [x], [y], known)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     check(model, *[[floats(n, 3)] for n in (1, 2, 5, 6, 9)])
+
+
+def test_transpose_of_seven_axes_of_which_some_stay_neighbours() -> None:
+    x = floats(2, 3, 1, 2, 3, 2, 2)
+    for order in ((0, 2, 3, 4, 5, 6, 1), (5, 6, 3, 4, 0, 1, 2)):
+        check(node_model("Transpose", [x], {"perm": order}, symbolic=True), [x], [floats(1, 2, 2, 1, 2, 3, 2)])
+
+
+def test_transpose_of_seven_axes_of_which_none_do_is_refused_for_tflite() -> None:
+    x = floats(2, 3, 1, 2, 3, 2, 2)
+    model = node_model("Transpose", [x], {"perm": (6, 5, 4, 3, 2, 1, 0)})
+    check(model, [x], targets=("savedmodel", "torch"))
+    with pytest.raises(UnsupportedError, match="a transpose of rank 7"):
+        check(model, [x], targets=("tflite",))
+
+
+def test_expand_of_float16_of_many_axes() -> None:
+    x = np.array([np.inf, -0.0, np.nan, 6e-8, 65504, 1.5], np.float16).reshape(1, 2, 1, 3, 1)
+    check(node_model("Expand", [x, ints(2, 2, 4, 3, 2)], constants=(1,)), [x], rtol=0, atol=0)
