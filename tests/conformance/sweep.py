@@ -18,7 +18,12 @@ SECONDS = 120
 
 
 def sweep(
-    target: str, mode: str, wanted: list[str] | None = None, *, jobs: int = 2, tell: Callable[[int], None] | None = None
+    target: str,
+    mode: str,
+    wanted: list[str] | None = None,
+    *,
+    jobs: int = 2,
+    tell: Callable[[str, Outcome], None] | None = None,
 ) -> dict[str, Outcome]:
     """Run cases through a target.
 
@@ -27,20 +32,22 @@ def sweep(
         mode: One of its modes.
         wanted: Names of cases; all if None.
         jobs: How many processes.
-        tell: Told how many cases are done.
+        tell: Told each case's outcome as it comes, ``skip`` where the mode does not apply, by one thread at a time.
 
     Returns:
         The outcome by name; cases to which the mode does not apply are left out.
     """
     everything = wanted if wanted is not None else names()
     outcomes: dict[str, Outcome] = {}
+    turn = threading.Lock()
 
     def part(own: list[str]) -> None:
         for name, outcome in _answers(target, mode, own):
             if outcome.status != "skip":
                 outcomes[name] = outcome
             if tell:
-                tell(len(outcomes))
+                with turn:
+                    tell(name, outcome)
 
     with ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(part, everything[i::jobs]) for i in range(jobs)]:
