@@ -14,7 +14,9 @@ from harness import Outcome, names
 
 HARNESS = Path(__file__).with_name("harness.py")
 SECONDS = 120
-"""How long one case may take, the start of its process included."""
+"""How long one case may take."""
+START = 600
+"""How long the first case of a process may take, which waits for frameworks and the suite to load."""
 
 
 def sweep(
@@ -66,10 +68,12 @@ def _answers(target: str, mode: str, wanted: list[str]) -> Iterator[tuple[str, O
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        seconds = START
         try:
             while left:
                 name = left.pop(0)
-                answer = _ask(process, name)
+                answer = _ask(process, name, seconds)
+                seconds = SECONDS
                 if answer is None:
                     yield name, Outcome("failed", "the process crashed or ran out of time")
                     break
@@ -79,10 +83,10 @@ def _answers(target: str, mode: str, wanted: list[str]) -> Iterator[tuple[str, O
             process.wait()
 
 
-def _ask(process: subprocess.Popen[str], name: str) -> list[str] | None:
+def _ask(process: subprocess.Popen[str], name: str, seconds: float) -> list[str] | None:
     if process.stdin is None or process.stdout is None:
         return None
-    timer = threading.Timer(SECONDS, process.kill)
+    timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
         process.stdin.write(name + "\n")
