@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-INTERVAL = 0.05
+INTERVAL = 0.1
 """Seconds between two looks at the memory."""
 
 

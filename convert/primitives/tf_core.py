@@ -173,7 +173,10 @@ class TfCore(Target):
         name = dtype.name
         if self.flavor != "tflite" or tf.executing_eagerly() or name in _MOVED or name in direct:
             return function(*tensors)
-        if name in _MOVED_AS_BITS:
+        if name == "float16" and "int16" in direct:
+            # Not by a cast: TensorFlow's converter pulls one through a gather or a broadcast, and then refuses that.
+            there, back = tf.bitcast, "int16"
+        elif name in _MOVED_AS_BITS:
             there, back = tf.bitcast, _MOVED_AS_BITS[name]
         else:
             there, back = tf.cast, _MOVED_WIDER.get(name, name)

@@ -48,23 +48,13 @@ class TfShapes(TfReduction):
             target = tf.broadcast_dynamic_shape(self.stack_vector(own), self.stack_vector(wanted))
         else:
             target = self.sizes_tensor(dims)
-        result = self._broadcast(x, target)
+        result = self.move(lambda x: tf.broadcast_to(x, target), x, direct=_CONCATENATED)
         self.name_dims(result, dims)
         return result
 
     def expand_to(self, x: Any, sizes: Any) -> Any:
         """Broadcast both ways, to sizes in a tensor of any length."""
         target = tf.broadcast_dynamic_shape(tf.shape(x), tf.cast(sizes, tf.int32))
-        return self._broadcast(x, target)
-
-    def _broadcast(self, x: Any, target: Any) -> Any:
-        """Broadcast to a shape that fits.
-
-        TFLite's BroadcastTo takes no float16, and TensorFlow's converter pulls a cast through it again; a product with
-        ones is as exact, and stays where it is.
-        """
-        if self.flavor == "tflite" and x.dtype == tf.float16 and not tf.executing_eagerly():
-            return tf.cast(tf.cast(x, tf.float32) * tf.ones(target, tf.float32), x.dtype)
         return self.move(lambda x: tf.broadcast_to(x, target), x, direct=_CONCATENATED)
 
     def stack_vector(self, sizes: Sequence[Any]) -> Any:
