@@ -180,3 +180,43 @@ def test_transpose_of_seven_axes_of_which_none_do_is_refused_for_tflite() -> Non
 def test_expand_of_float16_of_many_axes() -> None:
     x = np.array([np.inf, -0.0, np.nan, 6e-8, 65504, 1.5], np.float16).reshape(1, 2, 1, 3, 1)
     check(node_model("Expand", [x, ints(2, 2, 4, 3, 2)], constants=(1,)), [x], rtol=0, atol=0)
+
+
+MOVES: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+    ("Gather", ("x", "places"), {"axis": 1}),
+    ("GatherElements", ("x", "x_places"), {"axis": 0}),
+    ("GatherND", ("x", "points"), {}),
+    ("Tile", ("x", "twice"), {}),
+    ("Pad", ("x", "pads"), {"mode": "reflect"}),
+    ("Pad", ("x", "pads"), {}),
+    ("Transpose", ("x",), {"perm": (2, 0, 1)}),
+    ("Concat", ("x", "x"), {"axis": -1}),
+    ("Slice", ("x", "places", "ends", "axes"), {}),
+    ("Expand", ("x", "wide"), {}),
+    ("Where", ("choice", "x", "x"), {}),
+    ("ReverseSequence", ("x", "lengths"), {"time_axis": 1, "batch_axis": 0}),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.bool_])
+@pytest.mark.parametrize("symbolic", [False, True], ids=["fixed", "symbolic"])
+def test_moves_keep_every_bit(dtype: type[np.generic], symbolic: bool) -> None:
+    odd = np.array([np.inf, -0.0, np.nan, 6e-8, 65504, 1.5] * 4)
+    floating = issubclass(dtype, np.floating)
+    inputs = {
+        "x": (odd if floating else RANDOM.integers(0, 9, 24)).astype(dtype).reshape(2, 3, 4),
+        "choice": RANDOM.integers(0, 2, (2, 3, 4)).astype(np.bool_),
+        "places": ints(2, 0),
+        "x_places": RANDOM.integers(0, 2, (2, 3, 4)),
+        "points": np.array([[1, 2], [0, -1]]),
+        "twice": ints(2, 1, 3),
+        "pads": ints(0, 1, 2, 1, 0, 1),
+        "ends": ints(3, 1),
+        "axes": ints(1, 2),
+        "wide": ints(5, 1, 1, 3, 1),
+        "lengths": ints(2, 3),
+    }
+    missing = ("Pad", "Where") if dtype is np.bool_ else () if floating else ("Pad",)  # in ONNX Runtime
+    moves = [m for m in MOVES if m[0] not in missing]
+    model = graph_model(moves, inputs, constants=list(inputs)[2:], symbolic=symbolic)
+    check(model, [inputs["x"], inputs["choice"]], rtol=0, atol=0)
