@@ -46,7 +46,8 @@ def summary(target: str, mode: str, outcomes: dict[str, Outcome], reference: dic
 def page(results: Results) -> str:
     """The page: figures, operators by target and mode, reasons of refusals."""
     lines = ["# Operators", "", HEAD, "", "## Figures", "", *_figure_table(results), "", "## Support", ""]
-    lines += ["A cell is passing / all cases: runtime · constant · symbolic.", ""]
+    lines += ["A cell is passing / all cases: runtime · constant · symbolic; a dash: the mode does not apply, or"]
+    lines += ["was not run.", ""]
     named = {name: operator for name in names() if (operator := operator_of(name))}
     lines += [*_support(results, named), "", "## Refusals", ""]
     lines += ["By reason, how many cases of each target: runtime · constant · symbolic.", ""]
