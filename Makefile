@@ -27,7 +27,7 @@ types: .venv/dev.stamp
 	@$(BIN)/mypy
 
 conformance: .venv/dev.stamp
-	@$(BIN)/python tests/conformance/report.py --write docs/operators.md
+	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md
 
 # Every format into every other over the models (an hour and a half); goes on where an earlier run stopped.
 matrix: .venv/dev.stamp
@@ -35,6 +35,10 @@ matrix: .venv/dev.stamp
 
 bench-convert: .venv/dev.stamp
 	@$(BIN)/python benchmarks/convert.py
+	@$(BIN)/python benchmarks/layout.py
+	@$(BIN)/python -W ignore benchmarks/field.py
+	@$(BIN)/python -W ignore benchmarks/field.py --size real --models resnet50
+	@$(BIN)/python -W ignore benchmarks/field_latency.py
 
 bench-validate: .venv/dev.stamp
 	@$(BIN)/python benchmarks/faults.py

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import tensorflow as tf
 
-from xport.convert.onnx_to_savedmodel import OnnxFunction, trace, write
+from xport.convert.lowering import model as onnx_model
+from xport.convert.onnx_to_savedmodel import OnnxFunction, write
 from xport.convert.source import Source
 from xport.convert.tflite_names import rename
 from xport.errors import ConversionError, UnsupportedError
@@ -35,7 +37,10 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
-    function = trace(source.path, signature, flavor="tflite")
+    model = onnx_model.load(source.path)
+    _refuse_beyond_limit(weights_bytes(model))  # before any of them is read
+    function = OnnxFunction(onnx_model.infer_shapes(model), signature, "tflite")
+    del model
     allow = bool(options.get("select_tf_ops"))
     target.write_bytes(flatbuffer(function, select_tf_ops=allow, folder=target.parent))
 
@@ -62,12 +67,7 @@ def flatbuffer(
         UnsupportedError: If the weights exceed TFLite's limit.
         ConversionError: If TensorFlow's converter fails.
     """
-    size = sum(v.shape.num_elements() * v.dtype.size for v in function.weights)
-    if size > LIMIT:
-        raise UnsupportedError(
-            f"The weights take {size / 1e9:.1f} GB, and a TFLite file holds at most {LIMIT / 1e9:.0f} GB.",
-            "Convert to savedmodel, or to a smaller type.",
-        )
+    _refuse_beyond_limit(sum(v.shape.num_elements() * v.dtype.size for v in function.weights))
     with tempfile.TemporaryDirectory(dir=folder) as saved:
         write(function, Path(saved))
         converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serving_default"])
@@ -93,8 +93,27 @@ def flatbuffer(
     return rename(model, function.input_names, function.output_names)
 
 
+def weights_bytes(model: ir.Model) -> int:
+    """The bytes of the initializers that nodes use, found without reading them."""
+    used = [
+        v for graph in model.graphs() for v in graph.initializers.values() if v.uses() and v.const_value is not None
+    ]
+    return sum(v.const_value.nbytes for v in used if v.const_value is not None)
+
+
+def _refuse_beyond_limit(size: int) -> None:
+    if size > LIMIT:
+        raise UnsupportedError(
+            f"The weights take {size / 1e9:.1f} GB, and a TFLite file holds at most {LIMIT / 1e9:.0f} GB.",
+            "Convert to savedmodel, or to a smaller type.",
+        )
+
+
 def _missing(text: str) -> str:
     """The operations, with types, that the converter says need TensorFlow's own kernels; empty if it says none."""
+    illegal = re.findall(r"'tfl\.(\w+)' op (?:operand|result) #\d+ must be .*?, but got '([^']*)'", text)
+    if illegal:  # the converter made an operator itself that its own checks turn down
+        return "; ".join(dict.fromkeys(f"{name} of {type_}" for name, type_ in illegal))
     if "ERROR_NEEDS_FLEX_OPS" not in text and "ERROR_NEEDS_CUSTOM_OPS" not in text:
         return ""
     details = re.findall(r"^\s+(tf\.\w+\(.*?\) -> \(.*?\)) :", text, re.MULTILINE)

@@ -21,13 +21,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     choice = config.getoption("--slow")
-    today = datetime.date.today().toordinal() % PARTS
     dropped = [
         item
         for item in items
-        if item.get_closest_marker("slow")
-        and (choice == "none" or (choice == "rotating" and zlib.crc32(item.nodeid.encode()) % PARTS != today))
+        if (marker := item.get_closest_marker("slow"))
+        and (choice == "none" or (choice == "rotating" and not _has_its_turn(item.nodeid, marker)))
     ]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _has_its_turn(name: str, marker: pytest.Mark) -> bool:
+    """Whether it is a slow test's day: one in `PARTS`, or the one that ``slow(turn=…, turns=…)`` gives it."""
+    turns = marker.kwargs.get("turns", PARTS)
+    turn: int = marker.kwargs.get("turn", zlib.crc32(name.encode()) % turns)
+    return datetime.date.today().toordinal() % turns == turn

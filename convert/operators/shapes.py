@@ -71,7 +71,8 @@ def reshape(xp: Any, x: RawValue, shape: RawValue, *, allowzero: int = 0, contex
     if not (shape.known or shape.vector is not None):
         return xp.reshape_to(context.tensor(x), context.tensor(shape), bool(allowzero))
     wanted = context.interpreter.as_sizes(shape)
-    if not allowzero and context.interpreter.is_row_flatten(x, wanted):
+    copies = not (allowzero and any(_is_zero(s) for s in wanted))  # exporters set allowzero where no size is zero
+    if copies and context.interpreter.is_row_flatten(x, wanted):
         return Value(context.node.outputs[0].name or "", flattened=x)
     if not allowzero and any(_is_zero(s) for s in wanted):
         sizes = sizes_of(x, xp) or xp.shape(context.tensor(x))

@@ -134,6 +134,8 @@ class TfArithmetic(TfUnary):
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         """Choose elementwise."""
+        if a.dtype in (tf.float64, tf.uint64):  # which TFLite computes nothing with, but nothing is computed
+            return self.move(lambda x, y: tf.where(condition, x, y), a, b)
         return self.compute("where", lambda x, y: tf.where(condition, x, y), a, b)
 
     def pow(self, a: Any, b: Any) -> Any:

@@ -60,8 +60,9 @@ class TfControlFlow(TfShapes):
             return python_loops.scan(body, states, inputs, operands, tf.stack, _zeros_like)
 
         def step(i: Any, current: Tensors) -> tuple[Tensors, Tensors]:
-            return body(current, [tf.gather(x, i) for x in inputs], list(operands))
+            return body(current, [row(i) for row in rows], list(operands))
 
+        rows = [self._row_of(x) for x in inputs]
         shapes, outputs = self._fixpoint(lambda *current: step(tf.constant(0), list(current)), states)
         size = inputs[0].shape[0]
         length = tf.shape(inputs[0])[0] if size is None else tf.constant(size)
@@ -163,6 +164,13 @@ class TfControlFlow(TfShapes):
             return [self.shape(made) for made in first()]
         return sizes
 
+    def _row_of(self, x: Any) -> Callable[[Any], Any]:
+        """Reads the rows of a tensor, in TFLite those of float16 as bits (see `move`), made once, outside the loop."""
+        if self.flavor != "tflite" or x.dtype not in (tf.float16, tf.float64):
+            return lambda i: tf.gather(x, i)
+        bits = tf.bitcast(x, tf.int16 if x.dtype == tf.float16 else tf.int64)
+        return lambda i: tf.bitcast(tf.gather(bits, i), x.dtype)
+
     def _reserve(self, spec: Any, sizes: Sequence[Any], length: Any) -> Any:
         if self.flavor == "tflite":
             return tf.zeros(self.stack_vector_of([length, *sizes]), _carrier(spec.dtype))
@@ -178,12 +186,12 @@ class TfControlFlow(TfShapes):
 
     def _store(self, store: Any, i: Any, value: Any) -> Any:
         if self.flavor == "tflite":
-            return tf.tensor_scatter_nd_update(store, tf.reshape(i, [1, 1]), tf.cast(value, store.dtype)[None])
+            return tf.tensor_scatter_nd_update(store, tf.reshape(i, [1, 1]), _carried(value, store.dtype)[None])
         return tf.raw_ops.TensorListSetItem(input_handle=store, index=i, item=value)
 
     def _stored(self, store: Any, spec: Any, sizes: Sequence[Any], length: int | None) -> Any:
         if self.flavor == "tflite":
-            result = tf.cast(store, spec.dtype)
+            result = _carried(store, spec.dtype)
         else:
             result = tf.raw_ops.TensorListStack(
                 input_handle=store, element_shape=self.stack_vector(list(sizes)), element_dtype=spec.dtype
@@ -201,18 +209,18 @@ class TfControlFlow(TfShapes):
         known = all(spec.shape.is_fully_defined() for spec in specs)
         made = list(specs) if known else first()  # one iteration ahead of time tells the sizes
         return [
-            tf.zeros([1, *y.shape] if known else tf.concat([[1], tf.shape(y)], 0), spec.dtype)
+            tf.zeros([1, *y.shape] if known else tf.concat([[1], tf.shape(y)], 0), _carrier(spec.dtype))
             for y, spec in zip(made, specs, strict=True)
         ]
 
     def _append(self, grown: Any, value: Any) -> Any:
         if self.flavor != "tflite":
             return tf.raw_ops.TensorListPushBack(input_handle=grown, tensor=value)
-        return tf.concat([grown, value[None]], 0)
+        return tf.concat([grown, _carried(value, grown.dtype)[None]], 0)
 
     def _grown(self, grown: Any, spec: Any, count: Any) -> Any:
         if self.flavor == "tflite":
-            return grown[1:]
+            return _carried(grown[1:], spec.dtype)
         if spec.shape.rank is None:
             raise refuse("a scan output of unknown rank", "TensorFlow must know the rank")
         sizes = [-1 if s is None else s for s in spec.shape]
@@ -230,9 +238,20 @@ def _zeros_like(sizes: Sequence[int], like: Any) -> Any:
     return tf.zeros([int(s) for s in sizes], like.dtype)
 
 
+_BITS = {tf.float64: tf.int64, tf.uint64: tf.int64, tf.uint32: tf.int32}
+
+
 def _carrier(dtype: Any) -> Any:
-    """A type that TFLite can update in place."""
-    return tf.int32 if dtype in (tf.bool, tf.uint8, tf.int8, tf.int16) else dtype
+    """A type that TFLite can update in place, and that holds the content."""
+    if dtype == tf.float16:
+        return tf.float32
+    return _BITS.get(dtype, tf.int32 if dtype in (tf.bool, tf.uint8, tf.int8, tf.int16) else dtype)
+
+
+def _carried(tensor: Any, dtype: Any) -> Any:
+    """A tensor as its carrier, or back."""
+    bits = _BITS.get(tensor.dtype) == dtype or _BITS.get(dtype) == tensor.dtype
+    return tf.bitcast(tensor, dtype) if bits else tf.cast(tensor, dtype)
 
 
 def _leading_unknown(tensor: Any) -> Any:

@@ -29,6 +29,9 @@ RECORD = "_xport_onnx"
 _MOVED = ("float32", "int32", "int64", "string")
 """What TFLite's kernels that only move elements all take."""
 
+TRANSPOSE_RANK = 6
+"""TFLite's Transpose takes tensors up to this rank."""
+
 _MOVED_AS_BITS = {"float64": "int64", "uint64": "int64", "uint32": "int32"}
 _MOVED_WIDER = dict.fromkeys(("bool", "int8", "uint8", "int16", "uint16"), "int32") | {"float16": "float32"}
 
@@ -157,9 +160,26 @@ class TfCore(Target):
 
     def transpose(self, tensor: Any, order: Sequence[int]) -> Any:
         sizes = self.shape(tensor)
+        if self.flavor == "tflite" and len(order) > TRANSPOSE_RANK and not tf.executing_eagerly():
+            return self._transpose_runs(tensor, sizes, order)
         result = self.move(lambda x: tf.transpose(x, list(order)), tensor, direct=("int8", "uint8", "bool"))
         self.name_dims(result, [sizes[axis] for axis in order])
         return result
+
+    def _transpose_runs(self, tensor: Any, sizes: Sequence[Any], order: Sequence[int]) -> Any:
+        """Transpose with axes that stay neighbours joined, since TFLite transposes no more than six."""
+        runs = [[order[0]]]
+        for axis in order[1:]:
+            if axis == runs[-1][-1] + 1:
+                runs[-1].append(axis)
+            else:
+                runs.append([axis])
+        if len(runs) > TRANSPOSE_RANK:
+            raise refuse(f"a transpose of rank {len(order)}", f"TensorFlow Lite takes ranks up to {TRANSPOSE_RANK}")
+        stored = sorted(runs)
+        joined = self.reshape(tensor, [self.product([sizes[axis] for axis in run]) for run in stored])
+        moved = self.transpose(joined, [stored.index(run) for run in runs])
+        return self.reshape(moved, [sizes[axis] for axis in order])
 
     def move(self, function: Callable[..., Any], *tensors: Any, direct: Sequence[str] = ()) -> Any:
         """Run an operation that only moves elements, where need be in a type of the same content that TFLite moves.
@@ -173,7 +193,10 @@ class TfCore(Target):
         name = dtype.name
         if self.flavor != "tflite" or tf.executing_eagerly() or name in _MOVED or name in direct:
             return function(*tensors)
-        if name in _MOVED_AS_BITS:
+        if name == "float16" and "int16" in direct:
+            # Not by a cast: TensorFlow's converter pulls one through a gather or a broadcast, and then refuses that.
+            there, back = tf.bitcast, "int16"
+        elif name in _MOVED_AS_BITS:
             there, back = tf.bitcast, _MOVED_AS_BITS[name]
         else:
             there, back = tf.cast, _MOVED_WIDER.get(name, name)

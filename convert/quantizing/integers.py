@@ -60,7 +60,7 @@ def _made(attempts: Attempts, route: Route, hub: Path) -> Outcome:
     source = open_source(hub)
     attempts.workers.call("tensorflow", _INT8, source, result, attempts.signature, attempts.options)
     if not attempts.verify:
-        return Outcome(route.formats, result, None, None)
+        return Outcome(route.formats, result, None, None, engines=route.engine_names)
     expectation = attempts.expected(route)
     attempts.progress("proving the int8 tflite")
     standard = Standard(
@@ -70,4 +70,4 @@ def _made(attempts: Attempts, route: Route, hub: Path) -> Outcome:
     found = prove_reduced(expectation, None, result, Format.TFLITE, standard, attempts.workers, worker)
     if not found.passed:
         raise loss_error(found, "int8")
-    return Outcome(route.formats, result, found, expectation)
+    return Outcome(route.formats, result, found, expectation, engines=route.engine_names)

@@ -87,7 +87,7 @@ def reduce(attempts: Attempts, routes: Sequence[Route], target: Format, reductio
             raise failure or work.unreachable(made)
         found = work.judge(result) if attempts.verify else None
         if found is None or found.passed:
-            return Outcome(work.formats, result, found, work.fair, work.record(made))
+            return Outcome(work.formats, result, found, work.fair, work.record(made), route.engine_names)
         attempts.rejected, failure = result, loss_error(found, reduction.precision)
     raise failure or ParityError("No result was made.")
 

@@ -6,7 +6,7 @@ only a refusal can stand in it: a wrong number or a crash is never excused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 TABLE = Path(__file__).with_suffix(".tsv")
@@ -23,10 +23,11 @@ def read() -> dict[Key, str]:
     return {(target, mode, case): reason for target, mode, case, reason in rows}
 
 
-def write(rows: Iterable[tuple[Key, str]]) -> None:
-    """Replace the table."""
+def write(rows: Iterable[tuple[Key, str]], measured: Collection[tuple[str, str]]) -> None:
+    """Replace the rows of the combinations that were measured; those of others stay."""
+    kept = [(key, reason) for key, reason in read().items() if key[:2] not in measured]
     lines = ["# target\tmode\tcase\treason"]
-    lines += ["\t".join((*key, " ".join(reason.split()))) for key, reason in sorted(rows)]
+    lines += ["\t".join((*key, " ".join(reason.split()))) for key, reason in sorted([*kept, *rows])]
     TABLE.write_text("\n".join(lines) + "\n")
 
 

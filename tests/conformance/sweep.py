@@ -14,11 +14,18 @@ from harness import Outcome, names
 
 HARNESS = Path(__file__).with_name("harness.py")
 SECONDS = 120
-"""How long one case may take, the start of its process included."""
+"""How long one case may take."""
+START = 600
+"""How long the first case of a process may take, which waits for frameworks and the suite to load."""
 
 
 def sweep(
-    target: str, mode: str, wanted: list[str] | None = None, *, jobs: int = 2, tell: Callable[[int], None] | None = None
+    target: str,
+    mode: str,
+    wanted: list[str] | None = None,
+    *,
+    jobs: int = 2,
+    tell: Callable[[str, Outcome], None] | None = None,
 ) -> dict[str, Outcome]:
     """Run cases through a target.
 
@@ -27,20 +34,22 @@ def sweep(
         mode: One of its modes.
         wanted: Names of cases; all if None.
         jobs: How many processes.
-        tell: Told how many cases are done.
+        tell: Told each case's outcome as it comes, ``skip`` where the mode does not apply, by one thread at a time.
 
     Returns:
         The outcome by name; cases to which the mode does not apply are left out.
     """
     everything = wanted if wanted is not None else names()
     outcomes: dict[str, Outcome] = {}
+    turn = threading.Lock()
 
     def part(own: list[str]) -> None:
         for name, outcome in _answers(target, mode, own):
             if outcome.status != "skip":
                 outcomes[name] = outcome
             if tell:
-                tell(len(outcomes))
+                with turn:
+                    tell(name, outcome)
 
     with ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(part, everything[i::jobs]) for i in range(jobs)]:
@@ -59,10 +68,12 @@ def _answers(target: str, mode: str, wanted: list[str]) -> Iterator[tuple[str, O
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        seconds = START
         try:
             while left:
                 name = left.pop(0)
-                answer = _ask(process, name)
+                answer = _ask(process, name, seconds)
+                seconds = SECONDS
                 if answer is None:
                     yield name, Outcome("failed", "the process crashed or ran out of time")
                     break
@@ -72,10 +83,10 @@ def _answers(target: str, mode: str, wanted: list[str]) -> Iterator[tuple[str, O
             process.wait()
 
 
-def _ask(process: subprocess.Popen[str], name: str) -> list[str] | None:
+def _ask(process: subprocess.Popen[str], name: str, seconds: float) -> list[str] | None:
     if process.stdin is None or process.stdout is None:
         return None
-    timer = threading.Timer(SECONDS, process.kill)
+    timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:
         process.stdin.write(name + "\n")

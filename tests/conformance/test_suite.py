@@ -1,6 +1,7 @@
 """The ONNX project's node tests on every target, against the table of exclusions.
 
-SavedModel and PyTorch run whole each time, with inputs at run time.
+SavedModel and PyTorch run whole each time, with inputs at run time; of the other targets and modes a few shards take
+their turn each day.
 """
 
 from __future__ import annotations
@@ -16,18 +17,25 @@ import exclusions
 from harness import names
 from sweep import sweep
 
+WHOLE = [("savedmodel", "runtime"), ("torch", "runtime")]
 SHARDS = 8
-COMBINATIONS = [("savedmodel", "runtime"), ("torch", "runtime")]
-"""Targets and modes whose exclusions stand in the table; `make conformance` measures the others."""
+OTHERS = sorted({(target, mode) for target, mode, _ in exclusions.read()} - set(WHOLE))
+"""What `make conformance` has measured."""
+OTHER_SHARDS = 24
+A_DAY = 3
+"""How many shards of the others run each day, about a minute and a half on two cores: all of them in 80 days."""
+
+_TURNS = len(OTHERS) * OTHER_SHARDS // A_DAY
+_ROTATING = [
+    pytest.param(target, mode, shard, marks=pytest.mark.slow(turn=index // A_DAY, turns=_TURNS))
+    for index, (shard, (target, mode)) in enumerate((s, c) for s in range(OTHER_SHARDS) for c in OTHERS)
+]
 
 
-@pytest.mark.parametrize(
-    ("target", "mode", "shard"),
-    [(target, mode, shard) for target, mode in COMBINATIONS for shard in range(SHARDS)],
-)
-def test_node_suite(target: str, mode: str, shard: int) -> None:
+def complaints_of(target: str, mode: str, cases: list[str]) -> list[str]:
+    """What the outcomes of some cases and the table of exclusions disagree about."""
     excluded = exclusions.read()
-    outcomes = sweep(target, mode, names()[shard::SHARDS], jobs=1)
+    outcomes = sweep(target, mode, cases, jobs=1)
     assert outcomes
     complaints = []
     for name, outcome in outcomes.items():
@@ -38,4 +46,18 @@ def test_node_suite(target: str, mode: str, shard: int) -> None:
             complaints.append(f"{name} passes but is excluded: {reason}")
         elif outcome.status in ("wrong", "failed"):
             complaints.append(f"{name} is {outcome.status}: {outcome.detail}")
+    return complaints
+
+
+@pytest.mark.parametrize(
+    ("target", "mode", "shard"), [(target, mode, shard) for target, mode in WHOLE for shard in range(SHARDS)]
+)
+def test_node_suite(target: str, mode: str, shard: int) -> None:
+    complaints = complaints_of(target, mode, names()[shard::SHARDS])
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize(("target", "mode", "shard"), _ROTATING)
+def test_part_of_the_other_targets_and_modes(target: str, mode: str, shard: int) -> None:
+    complaints = complaints_of(target, mode, names()[shard::OTHER_SHARDS])
     assert not complaints, "\n".join(complaints)

@@ -181,3 +181,32 @@ def test_random_numbers_are_refused(op: str) -> None:
     model = parsed(f"agraph (float[2] x) => (float[2] y) {{ y = {op} (x) }}")
     with pytest.raises(UnsupportedError, match="random"):
         OnnxModule(onnx_model.infer_shapes(ir.from_proto(model)))(torch.ones(2))
+
+
+ROWS = """
+agraph (int64 m, TYPE[n, 3] x, TYPE[3] first) => (TYPE[3] last, TYPE[m, 3] rows, TYPE[3] final, TYPE[n, 3] seen) {
+    c = Constant <value = bool {1}> ()
+    turn = Constant <value_ints = [1, 2, 0]> ()
+    last, rows = Loop (m, c, first) <body = b (int64 i, bool go, TYPE[3] h) => (bool more, TYPE[3] next, TYPE[3] row) {
+        more = Identity (go)
+        next = Gather (h, turn)
+        row = Identity (h)
+    }>
+    final, seen = Scan <num_scan_inputs = 1, body = s (TYPE[3] g, TYPE[3] e) => (TYPE[3] after, TYPE[3] kept) {
+        after = Gather (e, turn)
+        kept = Identity (g)
+    }> (first, x)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("float16", np.float16), ("double", np.float64), ("bool", np.bool_), ("uint8", np.uint8)]
+)
+def test_rows_of_every_type_are_collected(name: str, dtype: type[np.generic]) -> None:
+    model = parsed(ROWS.replace("TYPE", name))
+    feeds = [
+        [np.array(trips, np.int64), (numbers(rows, 3) * 9).astype(dtype), (numbers(3) * 5).astype(dtype)]
+        for trips, rows in ((2, 4), (5, 1))
+    ]
+    check(model, *feeds, rtol=0, atol=0)

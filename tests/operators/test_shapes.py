@@ -9,6 +9,7 @@ import pytest
 from onnx import helper
 
 from tests.operators.parity import check, graph_model, node_model
+from xport.errors import UnsupportedError
 
 RANDOM = np.random.default_rng(7)
 INT64 = np.iinfo(np.int64)
@@ -160,3 +161,62 @@ def test_sizes_stay_symbolic_through_host_arithmetic() -> None:
     graph = helper.make_graph(nodes, "g", [x], [y], known)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     check(model, *[[floats(n, 3)] for n in (1, 2, 5, 6, 9)])
+
+
+def test_transpose_of_seven_axes_of_which_some_stay_neighbours() -> None:
+    x = floats(2, 3, 1, 2, 3, 2, 2)
+    for order in ((0, 2, 3, 4, 5, 6, 1), (5, 6, 3, 4, 0, 1, 2)):
+        check(node_model("Transpose", [x], {"perm": order}, symbolic=True), [x], [floats(1, 2, 2, 1, 2, 3, 2)])
+
+
+def test_transpose_of_seven_axes_of_which_none_do_is_refused_for_tflite() -> None:
+    x = floats(2, 3, 1, 2, 3, 2, 2)
+    model = node_model("Transpose", [x], {"perm": (6, 5, 4, 3, 2, 1, 0)})
+    check(model, [x], targets=("savedmodel", "torch"))
+    with pytest.raises(UnsupportedError, match="a transpose of rank 7"):
+        check(model, [x], targets=("tflite",))
+
+
+def test_expand_of_float16_of_many_axes() -> None:
+    x = np.array([np.inf, -0.0, np.nan, 6e-8, 65504, 1.5], np.float16).reshape(1, 2, 1, 3, 1)
+    check(node_model("Expand", [x, ints(2, 2, 4, 3, 2)], constants=(1,)), [x], rtol=0, atol=0)
+
+
+MOVES: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+    ("Gather", ("x", "places"), {"axis": 1}),
+    ("GatherElements", ("x", "x_places"), {"axis": 0}),
+    ("GatherND", ("x", "points"), {}),
+    ("Tile", ("x", "twice"), {}),
+    ("Pad", ("x", "pads"), {"mode": "reflect"}),
+    ("Pad", ("x", "pads"), {}),
+    ("Transpose", ("x",), {"perm": (2, 0, 1)}),
+    ("Concat", ("x", "x"), {"axis": -1}),
+    ("Slice", ("x", "places", "ends", "axes"), {}),
+    ("Expand", ("x", "wide"), {}),
+    ("Where", ("choice", "x", "x"), {}),
+    ("ReverseSequence", ("x", "lengths"), {"time_axis": 1, "batch_axis": 0}),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.bool_])
+@pytest.mark.parametrize("symbolic", [False, True], ids=["fixed", "symbolic"])
+def test_moves_keep_every_bit(dtype: type[np.generic], symbolic: bool) -> None:
+    odd = np.array([np.inf, -0.0, np.nan, 6e-8, 65504, 1.5] * 4)
+    floating = issubclass(dtype, np.floating)
+    inputs = {
+        "x": (odd if floating else RANDOM.integers(0, 9, 24)).astype(dtype).reshape(2, 3, 4),
+        "choice": RANDOM.integers(0, 2, (2, 3, 4)).astype(np.bool_),
+        "places": ints(2, 0),
+        "x_places": RANDOM.integers(0, 2, (2, 3, 4)),
+        "points": np.array([[1, 2], [0, -1]]),
+        "twice": ints(2, 1, 3),
+        "pads": ints(0, 1, 2, 1, 0, 1),
+        "ends": ints(3, 1),
+        "axes": ints(1, 2),
+        "wide": ints(5, 1, 1, 3, 1),
+        "lengths": ints(2, 3),
+    }
+    missing = ("Pad", "Where") if dtype is np.bool_ else () if floating else ("Pad",)  # in ONNX Runtime
+    moves = [m for m in MOVES if m[0] not in missing]
+    model = graph_model(moves, inputs, constants=list(inputs)[2:], symbolic=symbolic)
+    check(model, [inputs["x"], inputs["choice"]], rtol=0, atol=0)

@@ -92,13 +92,20 @@ def test_conv_transpose(seed: int) -> None:
     check(model, inputs[:1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_keeps_its_images_channels_last() -> None:
+def transposes_in(proto: onnx.ModelProto) -> int:
+    """How many transposes the SavedModel's graph holds."""
     import onnx_ir as ir
 
     from xport.convert.lowering import model as onnx_model
     from xport.convert.onnx_signature import signature_of
     from xport.convert.onnx_to_savedmodel import OnnxFunction
 
+    model = onnx_model.infer_shapes(ir.from_proto(proto))
+    function = OnnxFunction(model, signature_of(model))
+    return sum(op.type == "Transpose" for op in function.concrete.graph.get_operations())
+
+
+def test_a_network_keeps_its_images_channels_last() -> None:
     rng = random.Random(1)
     names = {"w": array(rng, 8, 3, 3, 3), "d": array(rng, 8, 1, 3, 3), "s": array(rng, 8), "v": np.ones(8, np.float32)}
     names["scales"] = np.array([1, 1, 2, 2], np.float32)
@@ -120,11 +127,26 @@ def test_a_network_keeps_its_images_channels_last() -> None:
     known = [onnx.numpy_helper.from_array(value, name) for name, value in names.items()]
     graph = helper.make_graph(nodes, "net", [x], [y], known)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    model = onnx_model.infer_shapes(ir.from_proto(proto))
-    function = OnnxFunction(model, signature_of(model))
-    transposes = [op for op in function.concrete.graph.get_operations() if op.type == "Transpose"]
-    assert len(transposes) == 1
+    assert transposes_in(proto) == 1
     check(proto, [array(rng, 2, 3, 8, 8)], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("allowzero", [0, 1])
+def test_a_flattened_image_puts_its_order_into_the_weight_behind_it(allowzero: int) -> None:
+    rng = random.Random(2)
+    known = {"w": array(rng, 4, 3, 3, 3), "m": array(rng, 36, 5), "sizes": np.array([-1, 36], np.int64)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Reshape", ["a", "sizes"], ["b"], allowzero=allowzero),
+        helper.make_node("Gemm", ["b", "m"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", 1, ["n", 3, 5, 5])
+    y = helper.make_tensor_value_info("y", 1, ["n", 5])
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in known.items()]
+    graph = helper.make_graph(nodes, "net", [x], [y], tensors)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert transposes_in(proto) == 1
+    check(proto, [array(rng, 2, 3, 5, 5)], [array(rng, 3, 3, 5, 5)], rtol=1e-4, atol=1e-4)
 
 
 def test_grouped_conv_runs_without_onednn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
