@@ -70,7 +70,7 @@ def _in_one_file(model: ir.Model) -> ir.Model:
             f"The weights take {size / 1e9:.1f} GB; xport reduces models of at most {EXTERNAL_DATA_BYTES / 1e9:g} GB.",
             "Reduce it where it was trained, and convert that.",
         )
-    return model
+    return ir.external_data.load_to_model(model)
 
 
 def _label(node: ir.Node) -> str:
