@@ -21,9 +21,9 @@ from xport.validate.figures import rms, to_float64
 LIMIT = 6.0
 """How many times the floor a faithful result may be away, given enough values to measure both.
 
-Most are below 2. A runtime that adds thousands of products into one accumulator rounds more than one that adds them in
-blocks, as PyTorch does: 3 to 4 times, by chance 5, was measured for TFLite where the last layer has 7,200 inputs. Of the
-planted faults in `benchmarks/results/faults.json` none that can be told from rounding at all is below 20.
+Most are below 2. A runtime that adds thousands of products into one accumulator rounds more than one that adds them
+in blocks, as PyTorch does: 3 to 4 times, by chance 5, was measured for TFLite where the last layer has 7,200 inputs.
+Of the planted faults in `benchmarks/results/faults.json` none that can be told from rounding at all is below 20.
 """
 
 LOCAL_LIMIT = 12.0
