@@ -115,10 +115,10 @@ def convert(output: Output, **arguments: Any) -> int:
 
 def _refuse_missing(arguments: dict[str, Any]) -> None:
     """What has no plan has a source and a target."""
-    if arguments["source"] is None:
-        raise click.UsageError("Missing argument 'SOURCE'.")
-    if arguments["target"] is None:
-        raise click.UsageError("Missing option '--to'.")
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in ("source", "target") and arguments[parameter.name] is None:
+            raise click.MissingParameter(ctx=context, param=parameter)
 
 
 def _names(text: str | None) -> list[str]:
