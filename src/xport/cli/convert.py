@@ -118,7 +118,8 @@ def _refuse_missing(arguments: dict[str, Any]) -> None:
     context = click.get_current_context()
     for parameter in context.command.params:
         if parameter.name in ("source", "target") and arguments[parameter.name] is None:
-            raise click.MissingParameter(ctx=context, param=parameter)
+            hint = None if isinstance(parameter, click.Option) else f"'{parameter.name.upper()}'"
+            raise click.MissingParameter(ctx=context, param=parameter, param_hint=hint)
 
 
 def _names(text: str | None) -> list[str]:
