@@ -193,7 +193,9 @@ class ProbeReport:
         lines = [f"{check.name}: {check.reason}" for check in self.checks if check.outcome is Outcome.FAILED]
         if self.validation is not None:
             lines += [f"{c.artifact} ({c.place}): {c.status.value}: {c.reason}" for c in self.validation.failures]
-        return (*lines, *(f"{load.load}: no request was answered well" for load in self.loads if not load.succeeded))
+        # One that was ended before its first request counted says nothing.
+        idle = [load for load in self.loads if not load.succeeded and (load.sent or not self.interrupted)]
+        return (*lines, *(f"{load.load}: no request was answered well" for load in idle))
 
     @property
     def passed(self) -> bool:
