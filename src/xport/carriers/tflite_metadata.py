@@ -77,6 +77,8 @@ def _original(path: Path, data: bytes) -> bytes:
     if place is None:
         return data
     start, size = struct.unpack("<II", data[place[0] : place[0] + place[1]][:8].ljust(8, b"\0"))
+    if start + size + -size % _ALIGNMENT != len(data):
+        return data  # rewritten since by somebody who does not know us: what was noted then is no longer so
     original = data[start : start + size]
     if len(original) != size or original[4:8] != b"TFL3":
         raise UnreadableModelError(f"{path} carries broken metadata.", "Convert the model again.")
