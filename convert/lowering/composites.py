@@ -30,8 +30,10 @@ LEAST = 12
 CONSTANT_BYTES = 4096
 """Known inputs above this stay in the body alone: recorded too, they would be stored twice."""
 
-_NEVER = {"If", "Loop", "Scan", "SequenceMap"}
-"""Their graphs cannot be recorded."""
+LONG = {"LSTM", "GRU", "RNN", "Resize", "Upsample", "GridSample", "AffineGrid", "RoiAlign", "MaxRoiPool"}
+LONG |= {"NonMaxSuppression", "DeformConv", "Col2Im", "MaxPool", "AveragePool", "LpPool", "MaxUnpool"}
+LONG |= {"Unique", "TopK", "ScatterElements", "Einsum", "DFT", "STFT"}
+"""Operators that may become many; most others are as short in TensorFlow, or recognised by what they are made of."""
 
 _KEEP_WEIGHTS = {"LSTM", "GRU", "RNN"}
 """Their bodies use the weights as they are: recorded ones are the same Variables, whatever their size."""
@@ -134,21 +136,24 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
     proto.ClearField("doc_string")
     places = [i for i, value in enumerate(call.values) if value is not None]
     perms = [_order(call, i) for i in places]
-    tensors = [interpreter.as_tensor(call.values[i], perm) for i, perm in zip(places, perms, strict=True)]  # type: ignore[arg-type]
     inputs: list[Perm | None] = [None] * len(call.values)
     for place, perm in zip(places, perms, strict=True):
         inputs[place] = perm or ()
     outputs = tuple(call.out_perm(i) or () if output.name else None for i, output in enumerate(node.outputs))
 
+    if not interpreter.target.is_long(lambda: body(call), LEAST):
+        return None
+
     def inner(arguments: Sequence[Any]) -> Sequence[Any]:
         return body(_with_arguments(interpreter, call, dict(zip(places, arguments, strict=True))))  # type: ignore[no-any-return]
 
+    tensors = [interpreter.as_tensor(call.values[i], perm) for i, perm in zip(places, perms, strict=True)]  # type: ignore[arg-type]
     record = Record(proto, opset, tuple(inputs), outputs)
-    return interpreter.target.compose(node.op_type, record.text(), tensors, inner, LEAST)
+    return interpreter.target.compose(node.op_type, record.text(), tensors, inner)
 
 
 def _worth(node: ir.Node, call: Call, opset: int) -> bool:
-    if node.op_type in _NEVER or node.domain:
+    if node.op_type not in LONG or node.domain:
         return False
     if any(v is not None and v.sequence is not None for v in call.values):
         return False

@@ -120,8 +120,7 @@ class Target(abc.ABC):
         record: str,
         tensors: Sequence[Any],
         body: Callable[[Sequence[Any]], Sequence[Any]],
-        least: int,
-    ) -> Sequence[Any] | None:
+    ) -> Sequence[Any]:
         """Lower an operator inside a function of its own.
 
         Args:
@@ -129,12 +128,15 @@ class Target(abc.ABC):
             record: What it implements.
             tensors: Its arguments.
             body: Lowers the operator, given the arguments inside.
-            least: How many operators make it worth a function.
 
         Returns:
-            The results outside; None where it is not worth it, or the results are no plain tensors.
+            The results outside.
         """
-        return None
+        return body(tensors)
+
+    def is_long(self, body: Callable[[], Sequence[Any]], least: int) -> bool:
+        """Whether a lowering gives plain tensors, and takes at least so many operators; it is done for a trial."""
+        return False
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
         """A context that carries the ONNX node's name into the result."""

@@ -232,32 +232,40 @@ class TfCore(Target):
         return self.flavor != "tflite" and not tf.executing_eagerly()
 
     def compose(
-        self,
-        name: str,
-        record: str,
-        tensors: Sequence[Any],
-        body: Callable[[Sequence[Any]], Sequence[Any]],
-        least: int,
-    ) -> Sequence[Any] | None:
+        self, name: str, record: str, tensors: Sequence[Any], body: Callable[[Sequence[Any]], Sequence[Any]]
+    ) -> Sequence[Any]:
         made: list[Any] = []
 
         def inside(*arguments: Any) -> list[Any]:
             made[:] = body(arguments)
-            return [r for r in made if tf.is_tensor(r)]
+            return [r for r in made if r is not None]
 
         inside.__name__ = legal_name(name)
-        specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-        function = tf.function(inside, input_signature=specs, autograph=False)
-        concrete = function.get_concrete_function()
-        self._composed.append(concrete)  # its graph's identity is a key of caches: it must not be given away
-        operators = [op for op in concrete.graph.get_operations() if op.type not in ("Placeholder", "Const")]
-        if len(operators) < least or not all(r is None or tf.is_tensor(r) for r in made):
-            return None
+        function = self._traced(inside, [tf.TensorSpec(t.shape, t.dtype) for t in tensors])
         results = function(*tensors)
         call = results[0].op if results[0].op.type in CALLS else results[0].op.inputs[0].op
         call._set_attr(RECORD, attr_value_pb2.AttrValue(s=record.encode()))
         outside = iter(results)
         return [None if r is None else next(outside) for r in made]
+
+    def is_long(self, body: Callable[[], Sequence[Any]], least: int) -> bool:
+        made: list[Any] = []
+
+        def inside() -> list[Any]:
+            made[:] = body()
+            return [r for r in made if tf.is_tensor(r)]
+
+        function = self._traced(inside, [])
+        if not all(r is None or tf.is_tensor(r) for r in made):
+            return False
+        operators = function.get_concrete_function().graph.get_operations()
+        return sum(op.type not in ("Placeholder", "Const") for op in operators) >= least
+
+    def _traced(self, function: Callable[..., Any], specs: Sequence[Any]) -> Any:
+        """A function in a graph of its own, which is kept: its identity is a key of caches."""
+        made = tf.function(function, input_signature=specs, autograph=False)
+        self._composed.append(made.get_concrete_function())
+        return made
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:
         return tf.name_scope(legal_name(name))  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ GROWS = {
     ("savedmodel", "detector"): NMS,
     ("tflite", "detector"): "ONNX's Gather counts from the end, which is written out where TFLite computes its indices",
 }
-MODELS = ("mnist_mlp", "digits_cnn", "densenet121", "vit", "bert", "gpt", "ncf", "unet", "gru_classifier", "detector")
+MODELS = ("mnist_mlp", "digits_cnn", "densenet121", "bert", "ncf", "unet", "gru_classifier", "detector")
 
 
 def _in_onnx(path: Path) -> int:
