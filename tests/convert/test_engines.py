@@ -26,7 +26,7 @@ def convert(input_onnx_file_path, output_folder_path, keep_shape_absolutely_inpu
     """Instead of converting: what was prepared beside the model."""
     prepared = pathlib.Path(input_onnx_file_path).with_suffix(".prepared")
     if not prepared.exists():
-        print("Converting 10%|#   |\\\\rthe standin has no operator Frobnicate")
+        print("Converting 10%|#   |\\rthe standin has no operator Frobnicate")
         raise SystemExit(3)
     if options["flatbuffer_direct_output_saved_model"]:
         shutil.copytree(prepared, output_folder_path, dirs_exist_ok=True)
