@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
+import warnings
 import zlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -37,3 +40,21 @@ def _has_its_turn(name: str, marker: pytest.Mark) -> bool:
     turns = marker.kwargs.get("turns", PARTS)
     turn: int = marker.kwargs.get("turn", zlib.crc32(name.encode()) % turns)
     return datetime.date.today().toordinal() % turns == turn
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Calls the command line; returns exit code, stdout and stderr."""
+    from xport.cli.run import run
+
+    before, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+    warnings.showwarning = show

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import signal
-import warnings
 from pathlib import Path
 
 import pytest
@@ -25,24 +23,6 @@ def tiny(tmp_path, monkeypatch):
     """An ONNX model, in a folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     return _tiny_onnx.save_tiny(tmp_path / "tiny.onnx")
-
-
-@pytest.fixture
-def call(capsys):
-    """Calls the command line; returns exit code, stdout and stderr."""
-    from xport.cli.run import run
-
-    before, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
-    warnings.showwarning = show
 
 
 @pytest.fixture

@@ -1,28 +1,8 @@
 import json
-import signal
-import warnings
 
 import pytest
 
 PLAN = "models: [{source: a.onnx, to: onnx}, {source: wrong.onnx, to: onnx}]"
-
-
-@pytest.fixture
-def call(capsys):
-    """Calls the command line; returns exit code, stdout and stderr."""
-    from xport.cli.run import run
-
-    before, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
-    warnings.showwarning = show
 
 
 @pytest.fixture
