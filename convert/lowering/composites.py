@@ -128,7 +128,7 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
     Returns:
         The results; None if the node is not worth a function or cannot have one.
     """
-    if not interpreter.target.composes or not _worth(node, call, opset):
+    if not _worth(node, call) or not interpreter.target.is_long(lambda: body(call), LEAST):
         return None
     proto = ir.to_proto(node)
     del proto.input[:], proto.output[:], proto.metadata_props[:]
@@ -141,9 +141,6 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
         inputs[place] = perm or ()
     outputs = tuple(call.out_perm(i) or () if output.name else None for i, output in enumerate(node.outputs))
 
-    if not interpreter.target.is_long(lambda: body(call), LEAST):
-        return None
-
     def inner(arguments: Sequence[Any]) -> Sequence[Any]:
         return body(_with_arguments(interpreter, call, dict(zip(places, arguments, strict=True))))  # type: ignore[no-any-return]
 
@@ -152,7 +149,7 @@ def lower(interpreter: Interpreter, node: ir.Node, call: Call, opset: int, body:
     return interpreter.target.compose(node.op_type, record.text(), tensors, inner)
 
 
-def _worth(node: ir.Node, call: Call, opset: int) -> bool:
+def _worth(node: ir.Node, call: Call) -> bool:
     if node.op_type not in LONG or node.domain:
         return False
     if any(v is not None and v.sequence is not None for v in call.values):

@@ -111,9 +111,6 @@ class Target(abc.ABC):
         """A context in which primitives compute at once."""
         return contextlib.nullcontext()
 
-    composes: bool = False
-    """Whether `compose` makes functions."""
-
     def compose(
         self,
         name: str,
@@ -135,7 +132,10 @@ class Target(abc.ABC):
         return body(tensors)
 
     def is_long(self, body: Callable[[], Sequence[Any]], least: int) -> bool:
-        """Whether a lowering gives plain tensors, and takes at least so many operators; it is done for a trial."""
+        """Whether a lowering gives plain tensors, and takes at least so many operators; it is done for a trial.
+
+        False where `compose` makes no functions.
+        """
         return False
 
     def scope(self, name: str) -> contextlib.AbstractContextManager[Any]:

@@ -226,11 +226,6 @@ class TfCore(Target):
     def eager(self) -> contextlib.AbstractContextManager[Any]:
         return tf.init_scope()  # type: ignore[no-any-return]
 
-    @property
-    def composes(self) -> bool:  # type: ignore[override]
-        """Only a SavedModel keeps functions, and what is computed at once needs none."""
-        return self.flavor != "tflite" and not tf.executing_eagerly()
-
     def compose(
         self, name: str, record: str, tensors: Sequence[Any], body: Callable[[Sequence[Any]], Sequence[Any]]
     ) -> Sequence[Any]:
@@ -249,6 +244,8 @@ class TfCore(Target):
         return [None if r is None else next(outside) for r in made]
 
     def is_long(self, body: Callable[[], Sequence[Any]], least: int) -> bool:
+        if self.flavor == "tflite" or tf.executing_eagerly():
+            return False  # only a SavedModel keeps functions, and what is computed at once needs none
         made: list[Any] = []
 
         def inside() -> list[Any]:
