@@ -87,9 +87,11 @@ def from_tensor_proto(proto: Any, *, limit: int = 2**30) -> np.ndarray:
     if dtype != "string" and dtype not in _VALUES:
         raise UnsupportedError(f"A tensor of DataType {proto.dtype} cannot be read.", "Send another dtype.")
     shape, kind = [dim.size for dim in proto.tensor_shape.dim], numpy_dtype(dtype)
-    count = math.prod(shape)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or count * kind.itemsize > limit:
+    # numpy refuses sizes whose product overflows even where another size is zero, so that a zero counts as one.
+    declared = math.prod(max(1, size) for size in shape) * kind.itemsize
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or len(shape) > 32 or declared > limit:
         raise InputsError(f"A tensor declares the shape {shape}, which is unknown or too large.")
+    count = math.prod(shape)
     if proto.tensor_content and dtype != "string":
         if len(proto.tensor_content) != count * kind.itemsize:
             raise InputsError(f"A tensor has {len(proto.tensor_content)} bytes, {dtype}{shape} wants otherwise.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -229,12 +230,13 @@ class Served:
             if "data" not in tensor:
                 raise BadRequestError(f"Input {name!r} has no 'data'.")
             values = json_array(tensor["data"], spec["dtype"], name)
-            count = 1
-            for size in shape:
-                count *= size
+            count = math.prod(shape)
             if values.size != count:
                 raise BadRequestError(f"Input {name!r} has {values.size} values, but shape {shape} needs {count}.")
-            inputs[name] = values.reshape(shape)
+            try:
+                inputs[name] = values.reshape(shape)
+            except (ValueError, OverflowError) as error:  # a zero beside sizes that overflow
+                raise BadRequestError(f"Input {name!r} cannot have shape {shape}: {error}.") from error
         return Request(self._checked(inputs), self._v2_reply(body.get("id")))
 
     def _v2_reply(self, request_id: Any) -> Callable[[Tensors], tuple[str, str]]:

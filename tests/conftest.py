@@ -10,9 +10,16 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# The same examples in every run, so that a change is judged by what it changed; new ones on request:
+# ``pytest --hypothesis-profile=explore``.
+settings.register_profile("steady", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("explore", max_examples=3000, deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 PARTS = 10
 """How many days it takes until every slow test has run."""

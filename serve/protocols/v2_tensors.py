@@ -96,7 +96,8 @@ def find_spec(signature: Signature, name: str, given: str, shape: Sequence[int],
         raise ServingError(f"Input {name!r} has datatype {given}, expected {datatype(spec.dtype)}.")
     if any(size < 0 for size in shape):
         raise ServingError(f"Input {name!r} has shape {list(shape)}, which has a negative size.")
-    if len(shape) > 32 or math.prod(shape) >= 2**40:
+    # A zero counts as one: numpy refuses the others' product when that overflows, whatever the zero makes of it.
+    if len(shape) > 32 or math.prod(max(1, size) for size in shape) >= 2**40:
         raise ServingError(f"Input {name!r} declares a shape that no request can fill.")
     return spec
 

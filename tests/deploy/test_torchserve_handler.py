@@ -207,6 +207,10 @@ BAD = {
     "v2 shape": (dumps({"inputs": [{"name": "x", "shape": [-1, 4], "datatype": "FP32", "data": [1]}]}), "'shape'"),
     "v2 count": (dumps({"inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [1]}]}), "needs 8"),
     "v2 huge": (dumps({"inputs": [{"name": "x", "shape": [10**12, 4], "datatype": "FP32", "data": [1]}]}), "needs"),
+    "v2 zero": (
+        dumps({"inputs": [{"name": "x", "shape": [0, 10**15, 10**15], "datatype": "FP32", "data": []}]}),
+        "shape",
+    ),
     "v2 no data": (dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32"}]}), "'data'"),
     "v2 odd name": (dumps({"inputs": [{"name": {}, "shape": [1], "datatype": "FP32", "data": [1]}]}), "Unknown"),
     "npy dtype": (npy(np.zeros((1, 4))), "'x' has dtype float64, expected float32"),

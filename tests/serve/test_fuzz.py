@@ -47,7 +47,7 @@ VALUE = st.recursive(
 )
 KEYS = ["instances", "inputs", "signature_name", "examples", "context", "outputs", "parameters", "id"]
 DOCUMENT = st.one_of(st.dictionaries(st.sampled_from(KEYS), VALUE, max_size=4), VALUE)
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def body_of(document):
@@ -174,6 +174,26 @@ def test_tensor_protos(dtype, shape, content, field, values, strings):
         return
     assert list(array.shape) == shape
     assert array.size * array.itemsize <= 10_000
+
+
+HUGE = [[0, 401399674, 5744506433], [2**62, 0, 2**62], [0] + [2**31] * 3, [0] * 40]
+
+
+@pytest.mark.parametrize("shape", HUGE, ids=str)
+def test_a_zero_does_not_hide_huge_sizes(shape):
+    proto = framework.TensorProto(dtype=1)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    with pytest.raises(InputsError, match="too large"):
+        from_tensor_proto(proto)
+    tensor = {"name": "x", "datatype": "FP32", "shape": shape, "data": []}
+    body = v2_infer.read_body(body_of({"inputs": [tensor]}), None)
+    with pytest.raises(ServingError, match="no request can fill"):
+        v2_infer.tensors(body, Signature((TensorSpec("x", "float32", None),), ()))
+    request = inference.ModelInferRequest()
+    request.inputs.add(name="x", datatype="FP32", shape=shape)
+    with pytest.raises(ServingError, match="no request can fill"):
+        v2_protos.tensors(request, Signature((TensorSpec("x", "float32", None),), ()))
 
 
 @pytest.mark.parametrize(
