@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def export_dynamic(
     Raises:
         ConversionError: If ``torch.export`` fails, or the program runs at one setting only, whichever is taken.
     """
+    view = _tied(view, signature)
     failure: Exception | None = None
     for first, second in examples:
         with conversion("torch.export"):
@@ -94,6 +96,30 @@ def export_dynamic(
         if failure is None:
             return program
     raise ConversionError(f"torch.export fixed a size that varies: {reason(failure) if failure else 'no example'}")
+
+
+def _tied(view: nn.Module, signature: Signature) -> nn.Module:
+    """The view, saying which sizes of its inputs are equal: ``torch.export`` lets vary apart what nothing compares."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for position, spec in enumerate(signature.inputs):
+        for axis, dim in enumerate(spec.shape or ()):
+            if isinstance(dim, str):
+                places.setdefault(dim, []).append((position, axis))
+    if all(len(found) == 1 for found in places.values()):
+        return view
+    original: Any = type(view)
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        tensors = [*args, *kwargs.values()]
+        for (first, its_axis), *others in places.values():
+            for position, axis in others:
+                size: Any = tensors[position].shape[axis]
+                torch._check(size == tensors[first].shape[its_axis])  # type: ignore[no-untyped-call]
+        return original.forward(self, *args, **kwargs)
+
+    forward.__signature__ = inspect.signature(original.forward)  # type: ignore[attr-defined]
+    view.__class__ = type(original.__name__, (original,), {"forward": forward, "__module__": original.__module__})
+    return view
 
 
 def _failure_at(program: torch.export.ExportedProgram, tensors: Tensors) -> Exception | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from xport.convert.torch_values import to_tensor, torch_dtype
 from xport.signature import TensorSpec, python_names
+from xport.validate.inputs import is_lengths, sequence_size
 
 # Pairs of sizes, one pair a symbol. Within a row no two symbols share a pair, and no small sum, product, half or
 # difference of some of them is a pair of the row, so that an output's size names its symbol.
@@ -65,14 +66,14 @@ def probe_inputs(
 ) -> dict[str, torch.Tensor]:
     """Inputs at given sizes that no model should refuse.
 
-    Integers alternate between 1 and 0, which every table that they may index has; floating point is standard normal;
-    flags are true. Where there is an example, its values are repeated instead.
+    Integers alternate between 1 and 0, which every table that they may index has; lengths are as long as the sequence;
+    floating point is standard normal; flags are true. Where there is an example, its values are repeated instead.
 
     Args:
         specs: The inputs.
         sizes: Size by symbol.
         examples: Arrays or tensors by name.
-        blank: Zeros instead of random numbers, and the integers the other way round: other values, same shapes.
+        blank: Other values in the same shapes: zeros for random numbers, integers the other way round, lengths of 1.
 
     Returns:
         Tensors by name.
@@ -82,9 +83,16 @@ def probe_inputs(
     return {
         spec.name: _stretch(to_tensor(given[spec.name]), spec.bind(sizes), blank)
         if spec.name in given
+        else _lengths(spec, specs, sizes, blank)
+        if is_lengths(spec)
         else _draw(spec, spec.bind(sizes), generator, blank)
         for spec in specs
     }
+
+
+def _lengths(spec: TensorSpec, specs: Sequence[TensorSpec], sizes: Mapping[str, int], blank: bool) -> torch.Tensor:
+    longest = 1 if blank else sequence_size(specs, spec, dict(sizes))
+    return torch.full(spec.bind(sizes), longest, dtype=torch_dtype(spec.dtype))
 
 
 def _draw(spec: TensorSpec, shape: tuple[int, ...], generator: torch.Generator, blank: bool) -> torch.Tensor:

@@ -7,27 +7,24 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from xport.errors import ConversionError, XportError
 
-_LOGGERS = ("torch", "torch.export", "torch.onnx", "onnxscript", "onnx_ir")
-
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep a framework's warnings, log lines and prints from the user."""
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = logging.root.manager.disable  # not levels: torch sets one for each of its many loggers
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)
 
 
 @contextlib.contextmanager
@@ -44,7 +41,7 @@ def conversion(what: str) -> Iterator[None]:
         ConversionError: With the innermost reason, chained to the original.
     """
     try:
-        with quiet(), torch.no_grad(), _without_fast_path():
+        with quiet(), torch.no_grad(), _without_fast_path(), _masks_as_given():
             yield
     except XportError:
         raise
@@ -61,6 +58,21 @@ def _without_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextlib.contextmanager
+def _masks_as_given() -> Iterator[None]:
+    """Keep ``nn.Transformer`` from comparing its masks with causal ones, a decision on values that no trace can take.
+
+    It would only choose a faster kernel: the mask itself is applied either way. A hint of the caller's stays.
+    """
+    layers: Any = torch.nn.modules.transformer
+    original = layers._detect_is_causal_mask
+    layers._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True
+    try:
+        yield
+    finally:
+        layers._detect_is_causal_mask = original
 
 
 def reason(error: BaseException) -> str:

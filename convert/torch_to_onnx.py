@@ -9,7 +9,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from xport.convert import torch_translations
+from xport.convert import torch_packed, torch_translations
 from xport.convert.onnx_cleanup import tidy_indices
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.source import Source
@@ -42,7 +42,8 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     else:
         module = load_module(source)
         own = _translation_table(module) or {}
-        program = export_program(source, module, signature)
+        with torch_packed.packed_sequences():
+            program = export_program(source, module, signature)
     table = {**torch_translations.table(program), **own}
     optimize = bool(options.get("optimize", True))
     model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table, optimize=optimize)

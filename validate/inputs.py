@@ -169,8 +169,8 @@ def _draw(
         # The name is part of the seed: an input keeps its bytes whatever its neighbours are.
         rng = np.random.default_rng([*seed, zlib.crc32(spec.name.encode())])
         shape = spec.bind(setting)
-        if _is_lengths(spec):
-            inputs[spec.name] = _lengths(rng, spec, shape, _sequence_size(signature, spec, setting))
+        if is_lengths(spec):
+            inputs[spec.name] = _lengths(rng, spec, shape, sequence_size(signature.inputs, spec, setting))
         else:
             inputs[spec.name] = _values(rng, spec, shape, bounds.get(spec.name), kind)
     return inputs
@@ -242,18 +242,27 @@ def _mask(rng: np.random.Generator, shape: tuple[int, ...], *, both: bool, kind:
     return values
 
 
-def _is_lengths(spec: TensorSpec) -> bool:
+def is_lengths(spec: TensorSpec) -> bool:
+    """Whether an input says by its name that it holds the lengths of sequences."""
     return _is_integer(spec) and len(spec.shape or ()) == 1 and bool(_LENGTHS.search(spec.name))
 
 
-def _sequence_size(signature: Signature, lengths: TensorSpec, setting: Sizes) -> int:
-    """The size of the axis that ``lengths`` measures: axis 1 of an input with the same leading dimension."""
+def sequence_size(inputs: Sequence[TensorSpec], lengths: TensorSpec, setting: Sizes) -> int:
+    """The size of the axis that ``lengths`` measures.
+
+    Args:
+        inputs: All inputs of the model.
+        lengths: The one that holds lengths.
+        setting: Size by symbol.
+
+    Returns:
+        The smallest size of axis 1 among inputs with the same leading dimension, of axis 0 where that is axis 1; 1
+        if there is none.
+    """
     batch = (lengths.shape or (None,))[0]
-    sizes = [
-        spec.bind(setting)[1]
-        for spec in signature.inputs
-        if spec.shape is not None and len(spec.shape) >= 2 and spec.shape[0] == batch
-    ]
+    batches_first = [s for s in inputs if s.shape is not None and len(s.shape) >= 2 and s.shape[0] == batch]
+    batches_second = [s for s in inputs if s.shape is not None and len(s.shape) >= 3 and s.shape[1] == batch]
+    sizes = [spec.bind(setting)[1] for spec in batches_first] or [spec.bind(setting)[0] for spec in batches_second]
     return min(sizes, default=1)
 
 

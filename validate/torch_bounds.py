@@ -14,7 +14,7 @@ from xport.convert.source import Source
 from xport.convert.torch_loading import load_module
 from xport.convert.torch_probe import probe_inputs, run
 from xport.signature import Signature
-from xport.validate.inputs import Sizes, settings
+from xport.validate.inputs import Sizes, is_lengths, settings
 from xport.validate.meaning import Bounds
 
 _ROW_LIMIT = 2**31
@@ -88,10 +88,10 @@ def table_bounds(source: Source, signature: Signature) -> dict[str, Bounds]:
 
 
 def _lookups(module: nn.Module, signature: Signature, sizes: Sizes, ones: str) -> list[_Lookup] | None:
-    """The lookups of a run where the integers of one input are ones, all others zeros; None if it fails."""
+    """The lookups of a run where the integers of one input are ones, all others but lengths zeros; None if it fails."""
     inputs = probe_inputs(signature.inputs, sizes)
     for spec in signature.inputs:
-        if spec.dtype in ("int32", "int64"):
+        if spec.dtype in ("int32", "int64") and not is_lengths(spec):
             inputs[spec.name] = torch.full_like(inputs[spec.name], int(spec.name == ones))
     watch = _Watch()
     try:

@@ -220,3 +220,75 @@ def test_names_are_exchanged_and_symbols_renamed():
     onnx_interface.align_interface(model, signature)
     assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["y", "x"]
     assert [str(value.shape[0]) for value in (*model.graph.inputs, *model.graph.outputs)] == ["b", "b"]
+
+
+class Bags(nn.Module):
+    def __init__(self, offsets: bool = False, **options: object) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.offsets = offsets
+        self.bag = nn.EmbeddingBag(19, 3, **options)
+
+    def forward(self, ids, weights=None):
+        offsets = torch.tensor([0, 0, 2, 5, 5]) if self.offsets else None  # the first and the last but one are empty
+        return self.bag(ids, offsets, weights)
+
+
+BAGS = {
+    "sum": ({"mode": "sum"}, ["ids:int64[batch,n]"]),
+    "mean without a row": ({"mode": "mean", "padding_idx": 1}, ["ids:int64[batch,4]"]),
+    "max without a row": ({"mode": "max", "padding_idx": 0}, ["ids:int64[batch,n]"]),
+    "weighted": ({"mode": "sum"}, ["ids:int64[batch,n]", "weights:float32[batch,n]"]),
+    "offsets": ({"mode": "max", "offsets": True}, ["ids:int64[7]"]),
+    "offsets, mean, the last marks the end": (
+        {"mode": "mean", "offsets": True, "include_last_offset": True},
+        ["ids:int64[5]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAGS)
+def test_bags_of_embeddings(tmp_path, case):
+    options, inputs = BAGS[case]
+    source = open_source(Bags(**options).eval(), inputs=inputs)
+    check_onnx(source, NEW, tmp_path / "m.onnx", {"batch": 1, "n": 1}, {"batch": 5, "n": 6})
+    assert not any(node.op_type in ("Loop", "SequenceEmpty") for node in onnx.load(tmp_path / "m.onnx").graph.node)
+
+
+class Distances(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x, y):
+        return torch.cdist(x, y, self.p)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 1.5, 2.0, float("inf")])
+def test_distances(tmp_path, p):
+    source = open_source(Distances(p), inputs=["x:float32[batch,n,3]", "y:float32[batch,m,3]"])
+    check_onnx(source, NEW, tmp_path / "m.onnx", {"batch": 1, "n": 1, "m": 3}, {"batch": 2, "n": 4, "m": 2})
+
+
+class Translation(nn.Module):
+    """PyTorch's own Transformer, with masks."""
+
+    def __init__(self, norm_first: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(20, 8)
+        self.net = nn.Transformer(8, 2, 1, 2, 16, batch_first=True, norm_first=norm_first)
+
+    def forward(self, source, target):
+        later = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
+        hidden = source == 0
+        args = {"tgt_mask": later, "src_key_padding_mask": hidden, "memory_key_padding_mask": hidden}
+        return self.net(self.words(source), self.words(target), **args)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_stock_transformer_with_masks(tmp_path, norm_first):
+    inputs = ["source:int64[batch,s]", "target:int64[batch,t]"]
+    source = open_source(Translation(norm_first).eval(), inputs=inputs)
+    check_onnx(source, NEW, tmp_path / "m.onnx", {"batch": 1, "s": 2, "t": 1}, {"batch": 3, "s": 5, "t": 6})
