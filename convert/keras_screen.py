@@ -9,13 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from xport.archives import check_members, refuse_bomb
 from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError
 from xport.runtimes import require
-
-LARGEST_RATIO = 100
-"""How many times its stored size a file may unpack to; Keras stores weights as they are."""
-ALWAYS_FINE = 64 << 20
-"""Bytes that may be unpacked whatever the ratio."""
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _TRUSTED = ("keras", "tf_keras", "builtins")
@@ -47,34 +43,16 @@ def screen(path: Path, *, trust: bool) -> None:
 def _zipped_config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_sizes(path, archive)
+            check_members(path, archive)
             if _CONFIG not in archive.namelist():
                 raise UnreadableModelError(f"{path} has no {_CONFIG}.", "Save the whole model: model.save(path).")
             config = json.loads(archive.read(_CONFIG))
             if _WEIGHTS in archive.namelist():
                 with require("h5py").File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file:
                     _check_h5(path, file, archive.getinfo(_WEIGHTS).file_size)
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError, RecursionError) as error:
         raise _broken(path, error) from error
     return config
-
-
-def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
-    """Sizes as the archive's directory tells them; reading a member never gives more."""
-    total = sum(info.file_size for info in archive.infolist())
-    _refuse_bomb(path, total, path.stat().st_size)
-    for info in archive.infolist():
-        if info.filename.startswith(("/", "\\")) or ".." in Path(info.filename).parts:
-            raise UnreadableModelError(f"{path} holds a member that leads out of it: {info.filename!r}.")
-
-
-def _refuse_bomb(path: Path, total: int, stored: int) -> None:
-    if total > ALWAYS_FINE and total > LARGEST_RATIO * stored:
-        raise UnreadableModelError(
-            f"{path} takes {stored / 1e6:.1f} MB and would unpack to {total / 1e6:.0f} MB, more than "
-            f"{LARGEST_RATIO} times as much: it looks like a zip bomb, and nothing was unpacked.",
-            "Get the file from where it was made, or save the model again.",
-        )
 
 
 def _h5_config(path: Path) -> Any:
@@ -88,7 +66,7 @@ def _h5_config(path: Path) -> Any:
                     "Save the whole model: model.save('model.keras').",
                 )
             return json.loads(text.decode() if isinstance(text, bytes) else text)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, RecursionError) as error:
         raise _broken(path, error) from error
 
 
@@ -103,7 +81,7 @@ def _check_h5(path: Path, file: Any, stored: int) -> None:
             )
         if isinstance(item, h5py.Dataset):
             total += int(item.size or 0) * int(item.dtype.itemsize)
-    _refuse_bomb(path, total, stored)
+    refuse_bomb(path, total, stored)
 
 
 def _members(group: Any, h5py: Any) -> Iterator[tuple[str, Any]]:

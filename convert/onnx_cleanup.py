@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from xport.convert.lowering.model import infer_shapes
 from xport.convert.onnx_fusions import FUSIONS
 from xport.convert.onnx_patterns import clip_of, index_of, known, new_constant, only_use, rank_of
 
@@ -32,7 +33,7 @@ def clean(model: ir.Model, *, share: bool = True) -> ir.Model:
     common.IdentityEliminationPass()(model)
     if share:
         common.CommonSubexpressionEliminationPass()(model)
-    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    infer_shapes(model)
     for rule in (*RULES, fuse):
         for graph in model.graphs():
             for node in list(graph):

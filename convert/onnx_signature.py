@@ -45,5 +45,10 @@ def _spec(value: ir.Value) -> TensorSpec:
     dims = dims_of(value)
     shape: tuple[Dim, ...] | None = None
     if dims is not None:
-        shape = tuple(f"{name}_dim{i}" if d is None or d == "" else d for i, d in enumerate(dims))
+        shape = tuple(f"{name}_dim{i}" if d is None or d == "" or _unknown(d) else d for i, d in enumerate(dims))
     return TensorSpec(name, dtype_name(value.dtype), shape)
+
+
+def _unknown(dim: Dim) -> bool:
+    """Some exporters write -1 for a size that varies; ONNX Runtime reads it so, too."""
+    return isinstance(dim, int) and dim < 0

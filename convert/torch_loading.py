@@ -99,7 +99,7 @@ def _load_file(source: Source, path: Path) -> nn.Module:
         case Content.EXPORTED:
             return FlatProgram(load_exported(source))
         case Content.SAFETENSORS:
-            return _load_state(source, path, _read_safetensors(path))
+            return _load_state(source, path, read_safetensors(path))
         case Content.TORCH_PICKLE:
             return _load_pickle(source, path)
         case Content.TORCH_SOURCE:
@@ -115,7 +115,12 @@ def _load_torchscript(path: Path) -> nn.Module:
     return module
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name.
+
+    Raises:
+        UnreadableModelError: If it is broken.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

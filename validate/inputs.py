@@ -8,6 +8,7 @@ something to look at in every row; lengths fit the sequence they measure.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,9 @@ _SCALES = {"large": 1e3, "tiny": 1e-6}
 _MASK = re.compile(r"mask", re.IGNORECASE)
 _LENGTHS = re.compile(r"(^|_)(len|lens|length|lengths)($|_|\d)", re.IGNORECASE)
 _BATCH_SIZES = (2, 3, 1)
+LARGEST_INPUT = 1 << 32
+"""Bytes that one drawn input may take."""
+_MOST_AXES = 64  # numpy's own limit
 # Sizes of other symbols, most telling first; models that refuse one setting (a position table of 8 rows, a
 # U-Net that halves four times) accept a later one.
 _LENGTH_SIZES = ((12, 7, 9), (4, 6, 5), (16, 32, 48), (64, 128, 96))
@@ -168,12 +172,24 @@ def _draw(
     for spec in signature.inputs:
         # The name is part of the seed: an input keeps its bytes whatever its neighbours are.
         rng = np.random.default_rng([*seed, zlib.crc32(spec.name.encode())])
-        shape = spec.bind(setting)
+        shape = _possible(spec, spec.bind(setting))
         if is_lengths(spec):
             inputs[spec.name] = _lengths(rng, spec, shape, sequence_size(signature.inputs, spec, setting))
         else:
             inputs[spec.name] = _values(rng, spec, shape, bounds.get(spec.name), kind)
     return inputs
+
+
+def _possible(spec: TensorSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) > _MOST_AXES or any(size < 0 for size in shape):
+        raise InputsError(f"{spec} is no shape that a tensor can have.", "Export the model again.")
+    size = math.prod(shape) * numpy_dtype(spec.dtype).itemsize
+    if size > LARGEST_INPUT:
+        raise InputsError(
+            f"Input {spec} takes {size / 1e9:.1f} GB, too much to draw it.",
+            "Make large sizes dynamic by giving them a name, for example --input 'x:float32[batch,length]'.",
+        )
+    return shape
 
 
 def _values(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from onnx_ir.passes.common import ShapeInferencePass
 from xport.convert.lowering import registry
 from xport.errors import UnreadableModelError, UnsupportedError
 
+MOST_OPERATORS = 1_000_000
+"""How many operators a model may have once its functions are expanded; large language models have some 10,000."""
+
 
 def load(path: Path) -> ir.Model:
     """Open a model; weights in external files stay memory-mapped.
@@ -25,7 +29,8 @@ def load(path: Path) -> ir.Model:
         The model, with shapes inferred anew from its inputs.
 
     Raises:
-        UnreadableModelError: If it is no ONNX model, or its external data lies outside its folder or is missing.
+        UnreadableModelError: If it is no ONNX model, if its external data lies outside its folder or is missing, or
+            if its functions call themselves or each other beyond all measure.
     """
     try:
         model = ir.load(path)
@@ -34,7 +39,40 @@ def load(path: Path) -> ir.Model:
             f"{path} is not a readable ONNX model: {error}.", "It may be truncated; copy or export it again."
         ) from error
     check_external_data(model, Path(path).resolve().parent)
+    check_calls(model)
     return model
+
+
+def check_calls(model: ir.Model) -> None:
+    """Refuse functions that call themselves, or that expand to more than `MOST_OPERATORS`.
+
+    Thirty functions that call one another twice are a billion operators, in a file of a few kilobytes.
+
+    Args:
+        model: The model.
+
+    Raises:
+        UnreadableModelError: If it is such a model; the standard forbids the first kind.
+    """
+    sizes: dict[Any, int] = {}
+
+    def size(body: ir.Graph | ir.Function, callers: tuple[Any, ...]) -> int:
+        total = 0
+        for node in walk(body):
+            total += called(node.op_identifier(), callers) if node.op_identifier() in model.functions else 1
+            if total > MOST_OPERATORS:
+                raise UnreadableModelError(f"The model's functions expand to more than {MOST_OPERATORS:,} operators.")
+        return total
+
+    def called(key: Any, callers: tuple[Any, ...]) -> int:
+        if key in callers:
+            raise UnreadableModelError(f"The model's function {key[0]}::{key[1]} calls itself.", "Export it again.")
+        if key not in sizes:
+            sizes[key] = size(model.functions[key], (*callers, key))
+        return sizes[key]
+
+    if model.functions:
+        size(model.graph, ())
 
 
 def check_external_data(model: ir.Model, folder: Path) -> None:
@@ -71,6 +109,8 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
 
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer shapes with symbolic dimensions; what cannot be inferred stays unknown."""
+    # It says in the log, with a traceback, that it could not; whoever needs the shapes says so better.
+    logging.getLogger(ShapeInferencePass.__module__).setLevel(logging.ERROR)
     return ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
 
 

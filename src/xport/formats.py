@@ -6,6 +6,7 @@ import enum
 import zipfile
 from pathlib import Path
 
+from xport.archives import check_members
 from xport.errors import UnreadableModelError, UsageError
 
 
@@ -159,6 +160,7 @@ def _detect_bytes(path: Path, head: bytes) -> Content:
 def _detect_zip(path: Path) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(path, archive)
             members = [name.partition("/")[2] or name for name in archive.namelist()]
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:

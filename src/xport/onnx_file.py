@@ -76,6 +76,8 @@ def check_external_data(path: Path) -> None:
     """
     folder = path.parent.resolve()
     for location in external_files(path):
+        if "\0" in location:
+            raise UnreadableModelError(f"{path} keeps tensors in {location!r}, which no file can be called.")
         target = (folder / location).resolve()
         if not target.is_relative_to(folder):
             raise UnreadableModelError(

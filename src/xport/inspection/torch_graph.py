@@ -12,7 +12,7 @@ import torch
 
 from xport import proof
 from xport.convert.source import Source
-from xport.convert.torch_loading import find_state, load_exported, load_module
+from xport.convert.torch_loading import find_state, load_exported, load_module, read_safetensors
 from xport.convert.torch_signature import derive_signature
 from xport.convert.torch_values import dtype_of
 from xport.errors import UsageError
@@ -111,9 +111,7 @@ def find_in_module(source: Source) -> Findings:
 
 def _unopened(source: Source) -> Findings:
     """A folder of source code, looked at without running it."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(Path(str(source.path)) / WEIGHTS_FILE)
+    tensors = read_safetensors(Path(str(source.path)) / WEIGHTS_FILE)
     return Findings(
         signature=proof.read_signature(source.path, source.format) if source.path else None,
         parameters=_count(tensors.values()),
@@ -125,10 +123,7 @@ def _unopened(source: Source) -> Findings:
 def _state(source: Source) -> dict[str, Any] | None:
     """The tensors of a state dict; None if the file holds something else, which `load_module` then judges."""
     if source.content is Content.SAFETENSORS:
-        from safetensors.torch import load_file
-
-        tensors: dict[str, Any] = load_file(str(source.path))
-        return tensors
+        return read_safetensors(Path(str(source.path)))
     try:
         return find_state(torch.load(str(source.path), map_location="cpu", weights_only=True))
     except Exception:  # whatever is wrong with it, load_module says so better
