@@ -71,9 +71,9 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
         require(package)
     import asyncio
 
+    from xport.serve.embedded.catalogue import parse_model
     from xport.serve.embedded.logs import set_up
     from xport.serve.embedded.server import serve as run
-    from xport.serve.embedded.store import parse_model
 
     options = _options(settings)
     set_up(options.log_format, verbose=output.verbose)
