@@ -21,10 +21,15 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Part(Protocol):
-    """A request as part of a batch: its tensors and its size on the batch axis."""
+    """A request as part of a batch."""
 
-    inputs: Tensors
-    rows: int
+    @property
+    def inputs(self) -> Tensors:
+        """Its tensors."""
+
+    @property
+    def rows(self) -> int:
+        """Its size on the batch axis."""
 
 
 @dataclass(slots=True, eq=False)

@@ -50,7 +50,7 @@ class Desk:
         for prefix, handler in self._handlers:
             if path.startswith(prefix) or path.lower().startswith(prefix):
                 return await handler(request)
-        raise ServingError(f"Malformed request: {request.method} {path}", code="NOT_FOUND")
+        raise ServingError(f"There is no {path}.", code="NOT_FOUND")
 
     def _is_let_in(self, request: Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
