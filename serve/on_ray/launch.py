@@ -23,7 +23,7 @@ from xport.serve.embedded.options import ServerOptions
 from xport.serve.embedded.version import Version
 from xport.serve.launching.process import check_ports, get_json
 from xport.serve.on_ray.application import application, specs
-from xport.serve.on_ray.served import Served
+from xport.serve.on_ray.served import Served, undisturbed
 from xport.serve.on_ray.spec import ModelSpec, Scale, marked_error
 
 _POLL = 0.2
@@ -71,19 +71,23 @@ def launch(
     port = options.port or _free_port(options.host)
     if address is None:
         check_ports({"--port": port}, options.host)
-    with contextlib.ExitStack() as stack:
+    stack = contextlib.ExitStack()
+    try:
         progress("Connecting to Ray" if address else "Starting Ray")
         ray = stack.enter_context(cluster(address, num_cpus=_processors(versions, scale)))
         url = stack.enter_context(_serve_started(ray, options.host, port, local=address is None))
-        name = f"xport-{secrets.token_hex(4)}"
-        served = Served(ray, name, url, list(dict.fromkeys(spec.name for spec in versions)))
+        names = list(dict.fromkeys(spec.name for spec in versions))
+        served = Served(ray, f"xport-{secrets.token_hex(4)}", url, names, stack)
         stack.callback(served.delete)
         progress("Waiting for the replicas")
         nodes = sum(bool(node["Alive"]) for node in ray.nodes())
-        _deploy(application(versions, scale, options, ingresses=nodes), name)
+        _deploy(application(versions, scale, options, ingresses=nodes), served.name)
         _wait_ready(served, ready_timeout)
-        served.notes += [_NETWORK, *_notes(name, versions, options)]
-        served.keep(stack.pop_all())
+        served.notes += [_NETWORK, *_notes(served.name, versions, options)]
+    except BaseException:
+        with undisturbed():
+            stack.close()
+        raise
     return served
 
 

@@ -25,9 +25,11 @@ class Served:
         name: What Ray Serve calls the application.
         url: Where it answers.
         names: The models.
+        held: What ends with it.
 
     Attributes:
         engine: ``ray``.
+        name: What Ray Serve calls the application.
         url: Where it answers.
         grpc: Empty: it serves HTTP only.
         names: The models.
@@ -37,20 +39,15 @@ class Served:
 
     engine = "ray"
 
-    def __init__(self, ray: Any, name: str, url: str, names: Sequence[str]) -> None:
-        self._ray, self._name = ray, name
+    def __init__(self, ray: Any, name: str, url: str, names: Sequence[str], held: contextlib.ExitStack) -> None:
+        self._ray, self.name, self._held = ray, name, held
         self.url, self.grpc, self.names = url, "", names
         self.details = {"application": name}
         self.notes: list[str] = []
-        self._held = contextlib.ExitStack()
-
-    def keep(self, held: contextlib.ExitStack) -> None:
-        """Be responsible for what was started."""
-        self._held = held
 
     def state(self) -> tuple[str, list[str]]:
         """What Ray Serve calls the application's state, empty if there is none, and what it says about it."""
-        found = require("ray.serve").status().applications.get(self._name)
+        found = require("ray.serve").status().applications.get(self.name)
         if found is None:
             return "", []
         return found.status.value, [*(d.message for d in found.deployments.values()), found.message]
@@ -68,17 +65,17 @@ class Served:
             except Exception as error:  # Ray raises many kinds where its head is gone
                 raise XportError(f"The Ray cluster is gone: {first_line(error)}", "Start it again.") from error
             if not state:
-                raise XportError(f"The application {self._name} was deleted by somebody else.", "Start it again.")
+                raise XportError(f"The application {self.name} was deleted by somebody else.", "Start it again.")
 
     def delete(self) -> None:
         """Delete the application, and nothing else on the cluster; requests in flight finish."""
         with contextlib.suppress(self._ray.exceptions.RayError):  # the cluster is gone, and with it what was to delete
             if self.state()[0]:
-                require("ray.serve").delete(self._name)
+                require("ray.serve").delete(self.name)
 
     def stop(self) -> None:
         """Take away whatever was started; safe to call twice."""
-        with _undisturbed():
+        with undisturbed():
             self._held.close()
 
     def __enter__(self) -> Self:
@@ -91,8 +88,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C must not leave half of a cluster behind."""
+def undisturbed() -> Iterator[None]:
+    """Signals are ignored inside: a second Ctrl-C must not leave half of a cluster behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
