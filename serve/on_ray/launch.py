@@ -114,7 +114,8 @@ def _serve_started(ray: Any, host: str, port: int, *, local: bool) -> Iterator[s
         UsageError: If it runs on another port, or something is served at ``/`` already.
     """
     serve = require("ray.serve")
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    # What matters comes to us as a status; its background threads complain when a cluster ends.
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
     place = _reachable(ray, host)
     found = require("ray.serve.context")._get_global_client(raise_if_no_controller_running=False)
     try:

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from xport.errors import XportError
-from xport.ray_cluster import first_line
+from xport.ray_cluster import answers, first_line, places
 from xport.runtimes import require
 
 _LOOK_SECONDS = 2.0
+_POLL = 0.5
 
 
 class Served:
@@ -26,6 +27,7 @@ class Served:
         url: Where it answers.
         names: The models.
         held: What ends with it.
+        patience: Seconds in which the application must be gone when it is deleted.
 
     Attributes:
         engine: ``ray``.
@@ -39,8 +41,11 @@ class Served:
 
     engine = "ray"
 
-    def __init__(self, ray: Any, name: str, url: str, names: Sequence[str], held: contextlib.ExitStack) -> None:
-        self._ray, self.name, self._held = ray, name, held
+    def __init__(
+        self, ray: Any, name: str, url: str, names: Sequence[str], held: contextlib.ExitStack, *, patience: float = 60.0
+    ) -> None:
+        self._ray, self.name, self._held, self._patience = ray, name, held, patience
+        self._places = places(ray)
         self.url, self.grpc, self.names = url, "", names
         self.details = {"application": name}
         self.notes: list[str] = []
@@ -68,7 +73,18 @@ class Served:
                 raise XportError(f"The application {self.name} was deleted by somebody else.", "Start it again.")
 
     def delete(self) -> None:
-        """Delete the application, and nothing else on the cluster; requests in flight finish."""
+        """Delete the application, and nothing else on the cluster; requests in flight finish.
+
+        Where the cluster itself is going (a service manager signals all its processes at once) nobody answers any
+        more, and nothing is left to delete.
+        """
+        worker = threading.Thread(target=self._delete, daemon=True)
+        worker.start()
+        end = time.monotonic() + self._patience
+        while worker.is_alive() and time.monotonic() < end and answers(self._places):
+            worker.join(_POLL)
+
+    def _delete(self) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):  # the cluster is gone, and with it what was to delete
             if self.state()[0]:
                 require("ray.serve").delete(self.name)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from xport.errors import UsageError
@@ -14,6 +18,8 @@ from xport.runtimes import require
 
 _START = "Start one with `ray start --head` and give --ray-address HOST:6379, or leave --ray-address out."
 _SECONDS = 10.0
+_GONE_SECONDS = 10.0
+_MARK = "XPORT_RAY_CLUSTER"
 _TRIES = 3
 _TOO_SLOW = "timed out during startup"  # after 30 seconds, a limit that Ray has fixed and a busy machine exceeds
 
@@ -41,20 +47,49 @@ def cluster(address: str | None, **settings: Any) -> Iterator[Any]:
         _check_answers(address)
     # "local": a cluster that happens to run here is somebody's, and not to be found by chance.
     where = {"address": address} if address else {"address": "local", "include_dashboard": False, **settings}
-    for tries_left in range(0 if address else _TRIES - 1, -1, -1):
+    mark = f"{_MARK}={secrets.token_hex(8)}"
+    try:
+        _connect(ray, where, mark)
+        yield ray
+    finally:
+        # Where the cluster has died Ray waits for it, and then ends this process.
+        leaving = threading.Thread(target=ray.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(_GONE_SECONDS)
+        if address is None:
+            _end_left(mark.encode())
+
+
+def _connect(ray: Any, where: dict[str, Any], mark: str) -> None:
+    own = where["address"] == "local"
+    for tries_left in range(_TRIES - 1 if own else 0, -1, -1):
         try:
-            with _own_signal_handlers():
+            with _own_signal_handlers(), _inherited(mark):
                 ray.init(**where, log_to_driver=False, logging_level="ERROR")
-            break
+            return
         except Exception as error:  # Ray raises plain exceptions where a node does not start in time
             if tries_left and _TOO_SLOW in str(error):
                 continue
-            what = f"No Ray cluster answers at {address}" if address else "Ray does not start here"
+            what = "Ray does not start here" if own else f"No Ray cluster answers at {where['address']}"
             raise UsageError(f"{what}: {first_line(error)}", _START) from error
+
+
+def places(ray: Any) -> list[tuple[str, int]]:
+    """Where the cluster's head and its node on this machine listen; see `answers`."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    ours = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+    return [(host.strip("[]"), int(port)), *((n["NodeManagerAddress"], n["NodeManagerPort"]) for n in ours)]
+
+
+def answers(listening: list[tuple[str, int]]) -> bool:
+    """Whether all these places take connections: if not, Ray's own calls may wait for very long."""
     try:
-        yield ray
-    finally:
-        ray.shutdown()
+        for place in listening:
+            socket.create_connection(place, timeout=_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -68,6 +103,37 @@ def _own_signal_handlers() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _inherited(setting: str) -> Iterator[None]:
+    """What Ray starts inside has a setting in its environment, and so has all that is started by that."""
+    name, _, value = setting.partition("=")
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _end_left(mark: bytes) -> None:
+    """Wait until the processes of our own cluster have ended; end those that have lost the one who would tell them."""
+    end = time.monotonic() + _GONE_SECONDS
+    while (left := _marked(mark)) and time.monotonic() < end:
+        time.sleep(0.1)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark: bytes) -> list[int]:
+    """The processes whose environment holds a setting; none where the system does not show it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(folder.name) != os.getpid() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 def _check_answers(address: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -56,6 +57,7 @@ class RayServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             env={**{k: v for k, v in os.environ.items() if k not in QUIET}, "XPORT_TEST_MARK": self.mark},
         )
 
@@ -321,7 +323,12 @@ def test_a_cluster_of_its_own_ends_with_it(paths):
         assert all(environment.items() >= QUIET.items() for environment in environments)
         assert own.stop() == 143
     assert "Traceback" not in own.err
-    end = time.monotonic() + 20
-    while own.left() and time.monotonic() < end:
-        time.sleep(0.2)
+    assert own.left() == []
+
+
+def test_it_ends_when_all_its_processes_are_signalled_at_once(paths):
+    """As service managers do: Ray's daemons are gone before anybody could be asked to delete the application."""
+    with served(paths["tiny"]) as own:
+        os.killpg(own.process.pid, signal.SIGTERM)
+        assert own.wait_ended() == 143
     assert own.left() == []
