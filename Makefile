@@ -10,7 +10,7 @@ demo: .venv/demo.stamp
 
 test: .venv/dev.stamp
 	@echo "== tests (about half an hour on two cores; --slow=all runs everything)"
-	@$(BIN)/python -m pytest -n 2 --slow=rotating $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --slow=rotating $(ARGS)
 
 # Builds and runs the container bundles for real; needs root on Debian 12 and says why where it cannot.
 test-containers: .venv/dev.stamp

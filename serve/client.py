@@ -30,7 +30,7 @@ class Client:
         protocol: ``v2`` (raw tensors), ``tf-serving`` (JSON), or ``auto``, which asks the server.
         token: A bearer token.
         timeout: Seconds for each try.
-        retries: How often to try again after 429, 503 or a broken connection.
+        retries: How often to try again after 429, 502, 503, a proxy's own 500 or a broken connection.
         backoff: Seconds before the second try; each later pause is twice as long, and up to half of it is chance.
         ca_file: The certificates to trust; the system's by default.
 

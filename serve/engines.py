@@ -16,7 +16,7 @@ from xport.errors import UsageError
 from xport.formats import Format
 
 if TYPE_CHECKING:
-    from xport.serve.launching.process import Running
+    from xport.serve.launching.process import Server
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ ENGINES: Mapping[str, Engine] = {
             target={Format.PYTORCH: Format.TORCHSCRIPT},
             options=("base_image",),
         ),
+        Engine("ray", _EMBEDDED, "", "xport.serve.on_ray.launch:launch"),
         Engine(
             "kserve",
             _EMBEDDED,
@@ -118,7 +119,7 @@ def resolve(function: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def launch(engine: str, models: Sequence[str | Path], **options: Any) -> Running:
+def launch(engine: str, models: Sequence[str | Path], **options: Any) -> Server:
     """Start a server of an engine and wait until it answers.
 
     Args:
@@ -145,5 +146,5 @@ def launch(engine: str, models: Sequence[str | Path], **options: Any) -> Running
             f"xport does not start {engine} itself.",
             f"Use one of {', '.join(name for name, e in ENGINES.items() if e.launcher)}.",
         )
-    running: Running = resolve(chosen.launcher)(models, **options)
+    running: Server = resolve(chosen.launcher)(models, **options)
     return running

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from xport.convert.many.on_ray import cluster, cpus, ray_performer
+from xport.convert.many.on_ray import cpus, ray_performer
 from xport.convert.many.plan import Plan, Task
 from xport.convert.many.plan_check import check_plan
 from xport.convert.many.plan_text import PlanText, read_plan
 from xport.convert.many.results import ManyReport, TaskResult
 from xport.convert.many.run import Tell, local_performer, run_tasks
 from xport.errors import UsageError
+from xport.ray_cluster import cluster
 
 EXECUTORS = ("local", "ray")
 """Where tasks can run."""

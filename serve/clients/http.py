@@ -21,7 +21,7 @@ CODES = {status: code for code, status in reversed(list(HTTP_STATUS.items()))}
 """The canonical code of an HTTP status."""
 HTML_PAGE = "an HTML page, not the answer of an inference server"
 """What is said of an answer that is one."""
-_AGAIN = (429, 503)
+_AGAIN = (429, 502, 503)
 _LONGEST_PAUSE = 10.0
 
 
@@ -32,7 +32,7 @@ class HttpTransport:
         url: Where the server is; a path in it stands before every request's.
         headers: Sent with every request.
         timeout: Seconds for each try.
-        retries: How often to try again after 429, 503 or a broken connection.
+        retries: How often to try again after 429, 502, 503, a proxy's own 500 or a broken connection.
         backoff: Seconds before the second try; each later pause is twice as long, and up to half of it is chance.
         ca_file: The certificates to trust; the system's by default.
     """
@@ -73,7 +73,7 @@ class HttpTransport:
             else:
                 if status < 300:
                     return data, found
-                if status not in _AGAIN or not tries_left:
+                if not tries_left or not _may_change(status, data):
                     raise refusal(status, data, found)
                 pause = max(pause, _seconds(found.get("Retry-After")) if tries_left < self._retries else 0)
             time.sleep(min(pause, _LONGEST_PAUSE))
@@ -175,6 +175,11 @@ def refusal(status: int, data: bytes, headers: Mapping[str, str]) -> ServingErro
         message = f"moved to {headers.get('Location') or headers.get('location') or 'elsewhere'}"
         fix = "Give that address."
     return ServingError(f"{status}: {message}", fix, code=CODES.get(status, "INTERNAL"))
+
+
+def _may_change(status: int, data: bytes) -> bool:
+    """Whether another try may go better. A 500 of plain words is a proxy's, whose server was lost under the request."""
+    return status in _AGAIN or (status == 500 and data.lstrip()[:1] not in (b"{", b"["))
 
 
 def _seconds(text: str | None) -> float:

@@ -11,12 +11,25 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from xport.errors import ServingError
 
 Tensors = Mapping[str, np.ndarray]
+
+
+class Part(Protocol):
+    """A request as part of a batch."""
+
+    @property
+    def inputs(self) -> Tensors:
+        """Its tensors."""
+
+    @property
+    def rows(self) -> int:
+        """Its size on the batch axis."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,14 +184,14 @@ class BatchQueue:
         return batch
 
 
-def concatenate(batch: Sequence[Item]) -> dict[str, np.ndarray]:
+def concatenate(batch: Sequence[Part]) -> dict[str, np.ndarray]:
     """The inputs of a batch, one behind the other on the batch axis; nothing is padded."""
     if len(batch) == 1:
         return dict(batch[0].inputs)
     return {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
 
 
-def split(outputs: Tensors, batch: Sequence[Item]) -> list[dict[str, np.ndarray]] | None:
+def split(outputs: Tensors, batch: Sequence[Part]) -> list[dict[str, np.ndarray]] | None:
     """Each request's rows of a batch's outputs; None if the outputs have not a row for each row."""
     if len(batch) == 1:
         return [dict(outputs)]

@@ -14,8 +14,9 @@ from xport import __version__
 from xport.errors import InputsError, ServingError
 from xport.serve.embedded import v2_rest
 from xport.serve.embedded.options import ServerOptions
-from xport.serve.embedded.servable import Servable, State
+from xport.serve.embedded.servable import Servable
 from xport.serve.embedded.store import Store
+from xport.serve.embedded.version import State
 from xport.serve.protocols import v2_protos
 from xport.serve.protocols.status import GRPC_NUMBERS
 from xport.serve.protocols.v2_protos import inference

@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from xport.serve.embedded.batching import Item
-from xport.serve.embedded.http_body import Request
-from xport.serve.embedded.servable import Servable, State
+from xport.serve.embedded.exchange import Request
+from xport.serve.embedded.servable import Servable
 from xport.serve.embedded.store import Store
+from xport.serve.embedded.version import State
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -7,11 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 from xport.errors import ServingError
-from xport.serve.embedded.http_body import Answer, Request
+from xport.serve.embedded.exchange import Answer, Request
 from xport.serve.embedded.metrics import Metrics
 from xport.serve.embedded.openapi import document
-from xport.serve.embedded.servable import Servable, State
+from xport.serve.embedded.servable import Servable
 from xport.serve.embedded.store import Store
+from xport.serve.embedded.version import State
 from xport.serve.protocols.json_text import write
 from xport.signature import Signature, TensorSpec
 

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from xport.errors import InputsError, ServingError, XportError
-from xport.serve.embedded.batchable import leading_symbol
+from xport.errors import ServingError, XportError
 from xport.serve.embedded.batching import BatchQueue, Item
-from xport.serve.embedded.card import Endpoint, ModelCard
+from xport.serve.embedded.catalogue import Stamp
 from xport.serve.embedded.options import ServerOptions
 from xport.serve.embedded.replica import Replica
-
-Tensors = Mapping[str, np.ndarray]
-Stamp = tuple[tuple[str, int, int], ...]
-"""How an artifact's files look from outside; see `xport.serve.embedded.store`."""
+from xport.serve.embedded.version import State, Tensors, Version
 
 
-class State(enum.Enum):
-    """TF Serving's states of a version (tensorflow_serving/apis/get_model_status.proto)."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-class Servable:
+class Servable(Version):
     """A version of a model and the processes that run it.
 
     Args:
@@ -43,9 +28,6 @@ class Servable:
         observe: Told of every batch: signature, requests, rows, seconds waited by each, seconds run.
 
     Attributes:
-        card: What the model is; None until it is loaded.
-        state: Where it stands.
-        error: Why it is not available; None if nothing is wrong.
         stamp: How its files looked when it was loaded.
     """
 
@@ -57,10 +39,8 @@ class Servable:
         options: ServerOptions,
         observe: Callable[[Servable, list[Item], float], None] = lambda *_: None,
     ) -> None:
-        self.name, self.version, self.path, self.options = name, version, path, options
-        self.card: ModelCard | None = None
-        self.state = State.START
-        self.error: XportError | None = None
+        super().__init__(name, version)
+        self.path, self.options = path, options
         self._replicas: list[Replica] = []
         self._lost = 0
         self.stamp: Stamp = ()
@@ -70,11 +50,6 @@ class Servable:
         self._pending = 0
         self._idle = asyncio.Event()
         self._idle.set()
-
-    @property
-    def label(self) -> str:
-        """What messages call it."""
-        return f"{self.name} version {self.version}"
 
     @property
     def restarts(self) -> int:
@@ -121,46 +96,16 @@ class Servable:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def endpoint(self, signature: str = "") -> tuple[str, Endpoint]:
-        """A signature by name; the default one for the empty name.
-
-        Raises:
-            ServingError: If there is none of that name.
-        """
-        if self.card is None:
-            raise ServingError(f"{self.label} is not loaded.", code="UNAVAILABLE")
-        name = signature or self.card.default
-        if name not in self.card.endpoints:
-            raise ServingError(f'Serving signature name: "{name}" not found in signature def')
-        return name, self.card.endpoints[name]
-
     async def predict(
         self, inputs: Tensors, signature: str = "", *, timeout: float | None = None
     ) -> dict[str, np.ndarray]:
-        """Run the model for one request.
-
-        Args:
-            inputs: Arrays by input name.
-            signature: Which signature; the default one for the empty name.
-            timeout: Seconds until it is given up; by default the server's.
-
-        Returns:
-            Arrays by output name, in the signature's order.
-
-        Raises:
-            ServingError: With the code that says why not.
-        """
-        name, endpoint = self.endpoint(signature)
-        try:
-            sizes = endpoint.signature.check(inputs)
-        except InputsError as error:
-            raise ServingError(error.message, error.fix) from error
+        """See `Version.predict`."""
+        name, key, rows = self.admit(inputs, signature)
         if self.state is State.END:
             raise ServingError(f"{self.label} is not available: {self.error}", code="UNAVAILABLE")
         loop = asyncio.get_running_loop()
         now = loop.time()
         limit = self.options.timeout if timeout is None else min(timeout, self.options.timeout)
-        key, rows = self._key(name, endpoint, inputs, sizes)
         item = Item(name, inputs, key, rows, loop.create_future(), now, now + limit)
         self.queue.put(item)
         timer = loop.call_at(item.deadline, _expire, item, limit)
@@ -174,13 +119,6 @@ class Servable:
             self._pending -= 1
             if not self._pending:
                 self._idle.set()
-
-    def _key(self, name: str, endpoint: Endpoint, inputs: Tensors, sizes: Mapping[str, int]) -> tuple[object, int]:
-        """What may run together has the same signature and sizes, but for the batch axis."""
-        symbol = leading_symbol(endpoint.signature) if endpoint.batchable else None
-        if symbol is None or not sizes[symbol]:
-            return None, 1
-        return (name, *(array.shape[1:] for array in inputs.values()), *inputs), sizes[symbol]
 
     def _tell(self, batch: list[Item], seconds: float) -> None:
         self._observe(self, batch, seconds)

@@ -13,12 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from xport.errors import UsageError
+from xport.serve.embedded.catalogue import Model
+from xport.serve.embedded.desk import Handler
 from xport.serve.embedded.grpc_front import GrpcFrontEnd
-from xport.serve.embedded.http import Handler, HttpFrontEnd, tls_context
+from xport.serve.embedded.http import HttpFrontEnd, tls_context
 from xport.serve.embedded.metrics import Metrics
 from xport.serve.embedded.options import ServerOptions
 from xport.serve.embedded.pages import Pages
-from xport.serve.embedded.store import Model, Store
+from xport.serve.embedded.servable import Servable
+from xport.serve.embedded.store import Store
 from xport.serve.embedded.tf_rest import TfRest
 from xport.serve.embedded.v2_rest import V2Rest
 
@@ -29,7 +32,7 @@ class EmbeddedServer:
     """A running server; use it as an async context.
 
     Args:
-        models: What to serve; see `xport.serve.embedded.store.parse_model`.
+        models: What to serve; see `xport.serve.embedded.catalogue.parse_model`.
         options: How.
 
     Attributes:
@@ -38,7 +41,7 @@ class EmbeddedServer:
         store: Its models.
     """
 
-    def __init__(self, models: Sequence[Model], options: ServerOptions) -> None:
+    def __init__(self, models: Sequence[Model[Servable]], options: ServerOptions) -> None:
         self.options = options
         self.metrics = Metrics()
         self.store = Store(models, options, self.metrics.batch)
@@ -60,7 +63,7 @@ class EmbeddedServer:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             # The ports first: whoever starts a second server learns it before a model was loaded.
-            self._front.draining = self._grpc.draining = True  # until the models are loaded
+            self._front.desk.draining = self._grpc.draining = True  # until the models are loaded
             await self._listen_http(stack)
             if self.options.grpc_port is not None:
                 await self._listen_grpc(stack)
@@ -68,7 +71,7 @@ class EmbeddedServer:
             await self.store.load()
             watch = asyncio.create_task(self.store.watch())
             stack.push_async_callback(_cancel, watch)
-            self._front.draining = self._grpc.draining = False
+            self._front.desk.draining = self._grpc.draining = False
             self._exit = stack.pop_all()
         return self
 
@@ -80,7 +83,7 @@ class EmbeddedServer:
 
     async def drain(self) -> None:
         """Refuse what comes (503) and let what is in flight finish."""
-        self._front.draining = self._grpc.draining = True
+        self._front.desk.draining = self._grpc.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.options.drain_timeout):
                 while self._front.in_flight + self._grpc.in_flight:
@@ -119,7 +122,7 @@ class EmbeddedServer:
         stack.push_async_callback(server.stop, 1.0)
 
 
-async def serve(models: Sequence[Model], options: ServerOptions) -> None:
+async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Raises:

@@ -1,94 +1,20 @@
-"""The models that a server has: names, versions, labels, and the folder watch that loads new versions."""
+"""The models of the embedded server, and the folder watch that loads new versions."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from xport.errors import ServingError, UnreadableModelError, UsageError, XportError
-from xport.formats import detect
+from xport.errors import XportError
 from xport.serve.embedded.batching import Item
+from xport.serve.embedded.catalogue import Catalogue, Model, Stamp
 from xport.serve.embedded.options import ServerOptions
-from xport.serve.embedded.servable import Servable, Stamp, State
+from xport.serve.embedded.servable import Servable
+from xport.serve.embedded.version import State
 
-_NAME = re.compile(r"[^/:\s]+")
 _log = logging.getLogger("xport.serve")
-
-
-@dataclass
-class Model:
-    """A name and its versions.
-
-    Attributes:
-        name: What requests call it.
-        path: An artifact, or a folder with numbered versions.
-        versioned: Which of the two.
-        servables: By version, the loaded, the failed and the leaving.
-        seen: By version, how its files looked when they were last looked at.
-    """
-
-    name: str
-    path: Path
-    versioned: bool
-    servables: dict[int, Servable] = field(default_factory=dict)
-    seen: dict[int, Stamp] = field(default_factory=dict)
-
-    @property
-    def latest(self) -> Servable | None:
-        """The available version of the highest number."""
-        numbers = [number for number, servable in self.servables.items() if servable.state is State.AVAILABLE]
-        return self.servables[max(numbers)] if numbers else None
-
-
-def parse_model(text: str) -> Model:
-    """A model as the command line names it: ``PATH`` or ``NAME=PATH``.
-
-    Raises:
-        UsageError: If the name cannot stand in a URL.
-        UnreadableModelError: If there is no model.
-    """
-    name, equals, rest = text.partition("=")
-    path = Path(rest if equals and not Path(text).exists() else text)
-    if not equals or Path(text).exists():
-        name = path.resolve().name if path.is_dir() else path.stem
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a model's name.", f"Give it another one: NAME={path}")
-    if path.is_dir() and versions_of(path):
-        return Model(name, path, True)
-    if path.is_dir() and not (path / "saved_model.pb").is_file():
-        raise UnreadableModelError(
-            f"{path} is neither a SavedModel nor a folder with numbered versions.",
-            "Name a model file, or put versions into it: mkdir model/1 && cp model.onnx model/1/",
-        )
-    detect(path)
-    return Model(name, path, False)
-
-
-def versions_of(folder: Path) -> dict[int, Path]:
-    """The versions in a folder: each a folder named by a number that is a SavedModel or holds one artifact."""
-    found = {}
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name.isdigit():
-            artifact = _artifact_in(entry)
-            if artifact is not None:
-                found[int(entry.name)] = artifact
-    return found
-
-
-def _artifact_in(folder: Path) -> Path | None:
-    if (folder / "saved_model.pb").is_file():
-        return folder
-    for entry in sorted(folder.iterdir()):
-        try:
-            detect(entry)
-            return entry
-        except UnreadableModelError:  # a README, external data, a half-written file
-            continue
-    return None
 
 
 def _stamp(path: Path) -> Stamp:
@@ -97,7 +23,7 @@ def _stamp(path: Path) -> Stamp:
     return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 
-class Store:
+class Store(Catalogue[Servable]):
     """The models of a server.
 
     Args:
@@ -108,15 +34,11 @@ class Store:
 
     def __init__(
         self,
-        models: Sequence[Model],
+        models: Sequence[Model[Servable]],
         options: ServerOptions,
         observe: Callable[[Servable, list[Item], float], None] = lambda *_: None,
     ) -> None:
-        names = [model.name for model in models]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"Two models are called {name!r}.", "Name one of them: NAME=PATH")
-        self.models = {model.name: model for model in models}
+        super().__init__(models, options.labels)
         self.options = options
         self._observe = observe
         self._leaving: set[asyncio.Task[None]] = set()
@@ -128,7 +50,11 @@ class Store:
             XportError: If one cannot be served; nothing is left running.
         """
         try:
-            loads = [self._load(m, v, path) for m in self.models.values() for v, path in self._wanted(m).items()]
+            loads = [
+                self._load(m, v, path)
+                for m in self.models.values()
+                for v, path in m.wanted(self.labels.get(m.name, {})).items()
+            ]
             async with asyncio.TaskGroup() as group:
                 for load in loads:
                     group.create_task(load)
@@ -153,14 +79,14 @@ class Store:
                 if model.versioned:
                     await self.refresh(model)
 
-    async def refresh(self, model: Model) -> None:
+    async def refresh(self, model: Model[Servable]) -> None:
         """Load the versions of a model that are wanted and not there yet, then let the others go.
 
         A version that fails stays listed with its error, and the one before it goes on; it is tried again when its
         files change. One whose files still change is being copied: it waits for the next look.
         """
         try:
-            wanted = self._wanted(model)
+            wanted = model.wanted(self.labels.get(model.name, {}))
         except (XportError, OSError) as error:
             _log.error("%s: %s", model.name, error)
             return
@@ -180,7 +106,7 @@ class Store:
         if newest is not None and newest.state is State.AVAILABLE:
             self._let_go(model, wanted)
 
-    def _let_go(self, model: Model, wanted: Collection[int]) -> None:
+    def _let_go(self, model: Model[Servable], wanted: Collection[int]) -> None:
         for number, servable in model.servables.items():
             if number not in wanted and servable.state is State.AVAILABLE:
                 _log.info("%s is unloaded.", servable.label)
@@ -189,58 +115,7 @@ class Store:
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
 
-    def find(self, name: str, version: int | None = None, label: str = "") -> Servable:
-        """The version that a request means.
-
-        Raises:
-            ServingError: ``NOT_FOUND``, ``UNAVAILABLE``, or ``INVALID_ARGUMENT`` for an unknown label.
-        """
-        model = self.models.get(name)
-        if label:
-            version = self.version_of(name, label)
-        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        servable = None if model is None else model.latest if version is None else model.servables.get(version)
-        if servable is None or servable.state is not State.AVAILABLE:
-            raise ServingError(f"Servable not found for request: {wanted}", code="NOT_FOUND")
-        return servable
-
-    def versions(self, name: str, version: int | None = None, label: str = "") -> list[Servable]:
-        """The versions whose status a request asks for, newest first, whatever their state.
-
-        Raises:
-            ServingError: If there is none.
-        """
-        if label:
-            version = self.version_of(name, label)
-        known = self.models[name].servables if name in self.models else {}
-        if version is None and not known:
-            raise ServingError(f"Could not find any versions of model {name}", code="NOT_FOUND")
-        if version is not None and version not in known:
-            raise ServingError(f"Could not find version {version} of model {name}", code="NOT_FOUND")
-        return [s for number, s in sorted(known.items(), reverse=True) if version in (None, number)]
-
-    def version_of(self, name: str, label: str) -> int:
-        """The version that a label stands for.
-
-        Raises:
-            ServingError: If it stands for none.
-        """
-        labels = self.options.labels.get(name, {})
-        if label not in labels:
-            raise ServingError(f"Unrecognized servable version label: {label}")
-        return labels[label]
-
-    def _wanted(self, model: Model) -> dict[int, Path]:
-        """The newest version and those with a label."""
-        if not model.versioned:
-            return {1: model.path}
-        versions = versions_of(model.path)
-        if not versions:
-            raise UnreadableModelError(f"{model.path} holds no version any more.", "Put one back; ls shows it.")
-        labelled = self.options.labels.get(model.name, {}).values()
-        return {number: path for number, path in versions.items() if number == max(versions) or number in labelled}
-
-    async def _load(self, model: Model, version: int, path: Path) -> None:
+    async def _load(self, model: Model[Servable], version: int, path: Path) -> None:
         servable = Servable(model.name, version, path, self.options, self._observe)
         servable.stamp = _stamp(path)
         model.servables[version] = servable

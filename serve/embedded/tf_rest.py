@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from xport.serve.embedded.card import PREDICT_METHOD
-from xport.serve.embedded.http_body import Answer, Request
-from xport.serve.embedded.servable import Servable, State
-from xport.serve.embedded.store import Model, Store
+from xport.serve.embedded.catalogue import Catalogue, Model
+from xport.serve.embedded.exchange import Answer, Request
+from xport.serve.embedded.version import State, Version
 from xport.serve.protocols import json_text, tf_examples, tf_metadata, tf_predict
 from xport.serve.protocols.tf_paths import Target, parse_path
 
@@ -20,7 +20,7 @@ class TfRest:
         store: The models.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Catalogue[Version]) -> None:
         self._store = store
         self._actions: dict[str, Callable[[Request, Target], Awaitable[bytes]]] = {
             "predict": self._predict,
@@ -71,12 +71,12 @@ class TfRest:
             "model_version_status": [_row(s) for s in self._store.versions(target.name, target.version, target.label)]
         }
 
-    def _listed(self, model: Model) -> dict[str, Any]:
+    def _listed(self, model: Model[Version]) -> dict[str, Any]:
         rows = [_row(s) for _, s in sorted(model.servables.items(), reverse=True)]
         return {"name": model.name, "model_version_status": rows}
 
 
-def _row(servable: Servable) -> dict[str, Any]:
+def _row(servable: Version) -> dict[str, Any]:
     failed = servable.state is State.END and servable.error is not None
     message = str(servable.error) if failed else ""
     return tf_metadata.version_status(servable.version, servable.state.name, "UNKNOWN" if failed else "OK", message)

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from xport import __version__
 from xport.errors import ServingError
-from xport.serve.embedded.http_body import Answer, Request
-from xport.serve.embedded.servable import Servable, State
-from xport.serve.embedded.store import Store
+from xport.serve.embedded.catalogue import Catalogue
+from xport.serve.embedded.exchange import Answer, Request
+from xport.serve.embedded.version import State, Version
 from xport.serve.protocols import v2_infer, v2_tensors
 from xport.serve.protocols.json_text import write
 
@@ -36,7 +36,7 @@ class V2Rest:
         store: The models.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Catalogue[Version]) -> None:
         self._store = store
 
     async def handle(self, request: Request) -> Answer:
@@ -70,7 +70,7 @@ class V2Rest:
             raise ServingError(f"{path} takes GET, not {request.method}.", code="METHOD_NOT_ALLOWED")
         return Answer(write(answers[path]), status=503 if answers[path].get("ready") is False else 200)
 
-    async def _infer(self, request: Request, servable: Servable) -> Answer:
+    async def _infer(self, request: Request, servable: Version) -> Answer:
         request.note(servable)
         length = request.headers.get(v2_tensors.LENGTH_HEADER)
         body = v2_infer.read_body(await request.body(), length)
@@ -84,7 +84,7 @@ class V2Rest:
         return Answer(data, "application/octet-stream", {v2_tensors.LENGTH_HEADER: str(size)})
 
 
-def find(store: Store, name: str, version: str) -> Servable:
+def find(store: Catalogue[Version], name: str, version: str) -> Version:
     """A version as V2 names it, where the empty text is the latest.
 
     Raises:
@@ -99,12 +99,12 @@ def find(store: Store, name: str, version: str) -> Servable:
         raise ServingError(f"There is no {which} that takes requests.", code=error.code) from error
 
 
-def is_ready(store: Store) -> bool:
+def is_ready(store: Catalogue[Version]) -> bool:
     """Whether every model has a version that takes requests."""
     return all(model.latest is not None for model in store.models.values())
 
 
-def metadata(store: Store, servable: Servable) -> dict[str, object]:
+def metadata(store: Catalogue[Version], servable: Version) -> dict[str, object]:
     """The metadata of a version."""
     _, endpoint = servable.endpoint()
     servables = store.models[servable.name].servables

@@ -15,13 +15,43 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from xport.errors import UsageError, XportError
 
 _TAIL = 20
 _POLL = 0.1
 _GONE_SECONDS = 5.0
+
+
+class Server(Protocol):
+    """A server that was started; a context manager that stops it.
+
+    Attributes:
+        url: Where it answers over HTTP.
+        names: The models it serves.
+        grpc: Where it answers over gRPC; empty if it does not.
+        details: What else a client may need.
+        notes: What a user should know.
+    """
+
+    url: str
+    names: Sequence[str]
+    grpc: str
+    details: dict[str, str]
+    notes: list[str]
+
+    def wait(self) -> None:
+        """Wait until the server ends."""
+
+    def stop(self) -> None:
+        """End it; safe to call twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 @dataclass

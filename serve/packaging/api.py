@@ -59,6 +59,11 @@ def package(
         ParityError: If a model's numbers moved.
     """
     chosen = engines.find(engine)
+    if not chosen.writer:
+        raise UsageError(
+            f"Nothing is packaged for {engine}: it serves models where they lie.",
+            f"xport serve MODEL --engine {engine}",
+        )
     settings = _settings(chosen, options or {})
     wanted = parse_models(models, version)
     if chosen.single and len(wanted) > 1:

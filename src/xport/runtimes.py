@@ -38,6 +38,13 @@ DEFAULTS = {
 """Settings, by package, that must stand in the environment before its import; a user's own override them."""
 
 
+def set_defaults() -> None:
+    """Make the settings of every package at once, for children in which others import them."""
+    for settings in DEFAULTS.values():
+        for name, value in settings.items():
+            os.environ.setdefault(name, value)
+
+
 def require(module: str) -> ModuleType:
     """Import an optional package, or a module of one.
 

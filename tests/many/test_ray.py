@@ -10,7 +10,8 @@ from xport.convert.many import api
 from xport.errors import UsageError
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(turn=7, turns=10),  # together, or each would start a cluster on a day of its own
+    pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]
 

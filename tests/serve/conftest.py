@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from xport import proof
 from xport.artifact import Proof
 from xport.formats import Format
+from xport.serve.embedded.catalogue import parse_model
 from xport.serve.embedded.options import ServerOptions
-from xport.serve.embedded.store import Store, parse_model
+from xport.serve.embedded.store import Store
 from xport.signature import Signature, TensorSpec
 
 _TESTS = Path(__file__).parent.parent

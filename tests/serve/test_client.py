@@ -76,6 +76,8 @@ def scripted():
                 self.close_connection = True
                 return
             body = b'{"outputs": [[2.0, 4.0]]}' if status == 200 else b'{"error": "not now"}'
+            if status == "proxy":
+                status, body = 500, b"Internal Server Error"
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -103,10 +105,10 @@ def scripted():
 
 def test_it_tries_again_while_that_may_help(scripted):
     url, statuses, seen = scripted
-    statuses += [503, 429, 0, 200]
+    statuses += [503, 429, 0, "proxy", 502, 200]
     with xport.Client(url, "net", protocol="tf-serving", backoff=0.001) as client:
         assert client({"x": X})["y"].tolist() == [[2, 4]]
-    assert seen == [503, 429, 0, 200]
+    assert seen == [503, 429, 0, "proxy", 502, 200]
 
 
 def test_it_gives_up_in_the_end(scripted):
@@ -119,12 +121,14 @@ def test_it_gives_up_in_the_end(scripted):
     assert len(seen) == 3
 
 
-def test_what_is_wrong_is_not_tried_again(scripted):
+@pytest.mark.parametrize("status", [400, 500])
+def test_what_is_wrong_is_not_tried_again(scripted, status):
     url, statuses, seen = scripted
-    statuses += [400]
-    with xport.Client(url, "net", protocol="tf-serving") as client, pytest.raises(ServingError, match="400: not now"):
+    statuses += [status]
+    match = f"{status}: not now"
+    with xport.Client(url, "net", protocol="tf-serving") as client, pytest.raises(ServingError, match=match):
         client({"x": X})
-    assert seen == [400]
+    assert seen == [status]
 
 
 def test_nobody_there():

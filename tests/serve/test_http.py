@@ -222,9 +222,9 @@ def test_slow_clients_are_sent_away(tmp_path, save_scaled):
     """In this process, where the limits can be made short."""
     import asyncio
 
+    from xport.serve.embedded.catalogue import parse_model
     from xport.serve.embedded.options import ServerOptions
     from xport.serve.embedded.server import EmbeddedServer
-    from xport.serve.embedded.store import parse_model
 
     async def scenario():
         options = ServerOptions(port=0, grpc_port=None, body_timeout=0.3, idle_timeout=0.3)

@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from xport.errors import ParityError, ServingError, UnreadableModelError, UsageError
-from xport.serve.embedded.servable import State
-from xport.serve.embedded.store import parse_model
+from xport.serve.embedded.catalogue import parse_model
+from xport.serve.embedded.version import State
 
 X = np.array([[1, 2]], np.float32)
 

@@ -27,7 +27,7 @@ class EngineType(click.ParamType):  # type: ignore[type-arg]  # generic only in 
         """The engines that begin like this."""
         from xport.serve.engines import ENGINES
 
-        return [CompletionItem(name) for name in ENGINES if name.startswith(incomplete)]
+        return [CompletionItem(n) for n, engine in ENGINES.items() if engine.writer and n.startswith(incomplete)]
 
 
 _OWN = ("base_image", "image", "namespace", "replicas", "cpus", "memory", "storage_uri")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,11 +12,22 @@ from xport.cli.options import output_options
 from xport.cli.output import Output
 from xport.errors import UsageError
 
-LAUNCHED = ("tf-serving", "torchserve")
+if TYPE_CHECKING:
+    from xport.serve.launching.process import Server
+
+LAUNCHED = ("tf-serving", "torchserve", "ray")
 """The engines of `xport.serve.engines` that can be started from here."""
 
 _PACKAGES = ("aiohttp", "orjson", "prometheus_client", "grpc")
-_OF_EVERY_ENGINE = {"models", "engine", "port", "grpc_port", "inputs", "json", "verbose"}
+_OF_EVERY_ENGINE = {"models", "engine", "port", "inputs", "json", "verbose"}
+_SERVERS = ("host", "max_batch", "max_delay", "max_queue", "max_body", "timeout", "device", "threads", "labels")
+_CLUSTERS = ("replicas", "autoscale", "ray_address")
+_TAKES = {
+    "tf-serving": {*_OF_EVERY_ENGINE, "grpc_port", "allow_unverified"},
+    "torchserve": {*_OF_EVERY_ENGINE, "grpc_port", "allow_unverified"},
+    "ray": {*_OF_EVERY_ENGINE, *_SERVERS, *_CLUSTERS, "require_proof"},
+}
+"""The options by engine; the embedded server takes all but the others' own."""
 
 
 @click.command(short_help="Serve models over TF Serving's and the open inference protocol.")
@@ -49,6 +60,9 @@ _OF_EVERY_ENGINE = {"models", "engine", "port", "grpc_port", "inputs", "json", "
 @click.option("--poll", default="2s", show_default=True, help="How often to look for new versions; 0: never.")
 @click.option("--require-proof", is_flag=True, help="Refuse models that carry no golden inputs.")
 @click.option("--allow-unverified", is_flag=True, help="Other engines: serve models that carry no proof.")
+@click.option("--replicas", type=click.IntRange(1), help="ray: replicas of each version; 1 by default.")
+@click.option("--autoscale", metavar="MIN:MAX", help="ray: as many replicas as the load needs.")
+@click.option("--ray-address", metavar="HOST:PORT", help="ray: a running cluster; by default one is started here.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens that are let in, one a line.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="The certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
@@ -63,6 +77,9 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
     engine = settings.pop("engine")
     _refuse_others_options(engine)
     allow_unverified = settings.pop("allow_unverified")
+    scale = {name: settings.pop(name) for name in _CLUSTERS}
+    if engine == "ray":
+        return _run_on_ray(output, models, settings, **scale)
     if engine != "embedded":
         return _run_engine(output, engine, models, settings["inputs"], allow_unverified)
     from xport.runtimes import require
@@ -71,9 +88,9 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
         require(package)
     import asyncio
 
+    from xport.serve.embedded.catalogue import parse_model
     from xport.serve.embedded.logs import set_up
     from xport.serve.embedded.server import serve as run
-    from xport.serve.embedded.store import parse_model
 
     options = _options(settings)
     set_up(options.log_format, verbose=output.verbose)
@@ -88,14 +105,12 @@ def _given() -> set[str]:
 
 def _refuse_others_options(engine: str) -> None:
     """An option that the engine does not know must not be ignored."""
-    of_others = {"allow_unverified"}
-    foreign = _given() & of_others if engine == "embedded" else _given() - _OF_EVERY_ENGINE - of_others
+    foreign = _given() & {"allow_unverified", *_CLUSTERS} if engine == "embedded" else _given() - _TAKES[engine]
     if foreign:
         flags = ", ".join(sorted("--" + name.replace("_", "-") for name in foreign))
-        raise UsageError(
-            f"The engine {engine} does not take {flags}.",
-            f"Leave it out; {engine} is told by its bundle: xport package MODEL --engine {engine} -o DIR",
-        )
+        told = f"Leave it out; {engine} is told by its bundle: xport package MODEL --engine {engine} -o DIR"
+        fix = "Leave it out; `xport serve --help` says which option is whose."
+        raise UsageError(f"The engine {engine} does not take {flags}.", fix if engine in ("embedded", "ray") else told)
 
 
 def _run_engine(output: Output, engine: str, models: tuple[str, ...], inputs: tuple[str, ...], unproven: bool) -> int:
@@ -106,6 +121,30 @@ def _run_engine(output: Output, engine: str, models: tuple[str, ...], inputs: tu
     opening = {"inputs": inputs} if inputs else None
     with output.progress() as tell:
         running = launch(engine, models, allow_unverified=unproven, opening=opening, progress=tell, **chosen)
+    return _wait(output, engine, running)
+
+
+def _run_on_ray(
+    output: Output,
+    models: tuple[str, ...],
+    settings: dict[str, Any],
+    *,
+    replicas: int | None,
+    autoscale: str | None,
+    ray_address: str | None,
+) -> int:
+    from xport.serve.engines import launch
+    from xport.serve.on_ray.spec import Scale
+
+    if replicas and autoscale:
+        raise UsageError("--replicas and --autoscale exclude each other.", "Give --autoscale MIN:MAX alone.")
+    scale = Scale.parse(autoscale) if autoscale else Scale(replicas or 1, replicas or 1)
+    with output.progress() as tell:
+        running = launch("ray", models, options=_options(settings), scale=scale, address=ray_address, progress=tell)
+    return _wait(output, "ray", running)
+
+
+def _wait(output: Output, engine: str, running: Server) -> int:
     with running:
         found = {"engine": engine, "url": running.url, "grpc": running.grpc, "models": list(running.names)}
         if output.json:
