@@ -37,10 +37,24 @@ class TfArithmetic(TfUnary):
     def divide(self, a: Any, b: Any) -> Any:
         """Division; of integers truncated towards zero, as ONNX and C do."""
         if a.dtype.is_floating:
-            return self.compute("divide", tf.math.divide, a, b)
+            return self.compute("divide", self._quotient, a, b)
         if not self.builtins_only:
             return tf.truncatediv(a, b)
         return self.compute("divide", self._builtin_division, a, b)
+
+    def _quotient(self, a: Any, b: Any) -> Any:
+        """A quotient rounded once.
+
+        By a constant, TensorFlow's optimizers would multiply by its reciprocal, whose vector kernel is an approximation
+        besides: 1.75 / 0.5 comes out below 3.5, and 49 / 49 below 1, which floors and quantization then round down.
+        Sources: ReduceDivToReciprocalMul in tensorflow/core/grappler/optimizers/constant_folding.cc, and for RealDiv,
+        though not for Div, RealDivWithConstDivisor in tensorflow/compiler/mlir/tensorflow/transforms/canonicalize.td.
+        """
+        if self.flavor == "tflite":
+            return tf.raw_ops.Div(x=a, y=b)
+        if not tf.is_symbolic_tensor(b) or not _is_foldable(b):
+            return tf.math.divide(a, b)
+        return tf.math.divide(a, tf.raw_ops.PlaceholderWithDefault(input=b, shape=b.shape))
 
     def _builtin_division(self, a: Any, b: Any) -> Any:
         return tf.truncatediv(a, b) if a.dtype == tf.int32 else divide_by_floats(self, a, b)
@@ -202,3 +216,11 @@ def _is_whole(tensor: Any) -> bool:
     """Whether a float tensor is known and holds only whole numbers."""
     known = tf.get_static_value(tensor)
     return known is not None and bool(np.all(np.mod(known.astype(np.float64), 1.0) == 0))
+
+
+def _is_foldable(tensor: Any, depth: int = 8) -> bool:
+    """Whether a graph optimizer could compute a tensor beforehand."""
+    op = tensor.op
+    if op.type == "Const":
+        return True
+    return bool(depth and op.inputs) and all(_is_foldable(x, depth - 1) for x in op.inputs)

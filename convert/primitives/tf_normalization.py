@@ -48,7 +48,7 @@ class TfNormalization(TfPooling):
 
     def log_softmax(self, x: Any, axis: int) -> Any:
         """The logarithm of softmax along an axis."""
-        return tf.nn.log_softmax(x, axis=axis)
+        return self.along(lambda x, axis: tf.nn.log_softmax(x, axis=axis), x, axis)
 
     def hardmax(self, x: Any, axis: int) -> Any:
         """One where the first maximum along an axis is, zero elsewhere."""

@@ -18,6 +18,9 @@ _CONCATENATED = ("int8", "uint8", "int16", "uint32", "bool")
 STRIDED_SLICE_RANK = 5
 """TFLite's StridedSlice takes tensors up to this rank."""
 
+MIRROR_RANK = 5
+"""TensorFlow's and TFLite's MirrorPad take tensors up to this rank."""
+
 
 class TfShapes(TfReduction):
     """Concatenate, expand, fill, pad, slice, split, tile; sizes and sequences."""
@@ -139,8 +142,10 @@ class TfShapes(TfReduction):
         self.name_dims(padded, [_padded_size(s, b, e) for s, b, e in zip(sizes, begins, ends, strict=True)])
         return padded
 
-    def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any:
-        """Mirror about the first and last elements; amounts are numbers, not negative."""
+    def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any | None:
+        """Mirror about the first and last elements; amounts are numbers, not negative; None where no kernel does."""
+        if x.shape.rank > MIRROR_RANK:
+            return None
         amounts = list(zip(begins, ends, strict=True))
         mode = "CONSTANT" if 0 in x.shape else "REFLECT"  # the mirroring kernel refuses tensors without elements
         result = self.move(lambda x: tf.pad(x, amounts, mode=mode), x, direct=("int8", "uint8"))

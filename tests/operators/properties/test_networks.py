@@ -14,7 +14,11 @@ from tests.operators.properties.networks import Network, networks
 def examine(net: Network, targets: Sequence[str] = QUICK) -> None:
     assume(net.nodes)
     note(repr(net))
-    hold(net.model, [list(net.inputs.values())], [net.answers], "", targets, rtol=1e-4)
+    feeds, answers = [list(net.inputs.values())], [net.answers]
+    if net.open_axes and (other := net.elsewhere()) is not None:
+        feeds.append(other[0])
+        answers.append(other[1])
+    hold(net.model, feeds, answers, "", targets, rtol=1e-4)
 
 
 @drawn(150)
