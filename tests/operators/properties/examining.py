@@ -110,6 +110,16 @@ def _ends_at_the_largest_integer(case: Case) -> bool:
     )
 
 
+def _is_large(case: Case) -> bool:
+    return any(
+        x is not None and x.dtype.itemsize == 8 and x.dtype.kind in "iu" and _beyond_int32(x) for x in case.inputs
+    )
+
+
+def _beyond_int32(array: np.ndarray) -> bool:
+    return any(abs(int(v)) >= 1 << 31 for v in array.reshape(-1))
+
+
 POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 DOUBTS: tuple[Doubt, ...] = (
@@ -118,6 +128,10 @@ DOUBTS: tuple[Doubt, ...] = (
     Doubt("Resize", "corners lie at the fraction of a size, here less than there", _scales_to_fractions),
     *(Doubt(op, "the largest of nothing has any shape", _picks_from_nothing) for op in ("ArgMax", "ArgMin", "Hardmax")),
     Doubt("Slice", "the largest integer ends a backward slice before the first element", _ends_at_the_largest_integer),
+    *(
+        Doubt(op, "integers of 64 bits are compared by their lower halves in places", _is_large)
+        for op in ("Max", "Min")
+    ),
 )
 """Where ONNX Runtime departs from the specification; what it refuses to run is left out by itself."""
 

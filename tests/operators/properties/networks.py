@@ -234,6 +234,8 @@ def regroup(draw: Draw, net: Network, x: str) -> list[str]:
 def reduce(draw: Draw, net: Network, x: str) -> list[str]:
     op = draw(st.sampled_from(["ReduceMean", "ReduceMax", "ReduceSum"]))
     axes = axes_of(draw, net.values[x].ndim, least=1)
+    if not axes:
+        return []
     keep = draw(st.integers(0, 1))
     if net.opset >= 18 or op == "ReduceSum":
         return net.add(op, [x, net.weight(vector(*axes))], keepdims=keep)

@@ -65,13 +65,13 @@ def examine(case: Case, targets: Sequence[str] = QUICK) -> None:
     held(case, targets)
 
 
-@drawn(90)
+@drawn(25)
 @given(convolutions())
 def test_conv(case: Case) -> None:
     examine(case)
 
 
-@drawn(90)
+@drawn(25)
 @given(transposed_convolutions())
 def test_conv_transpose(case: Case) -> None:
     examine(case)

@@ -57,6 +57,8 @@ CASES = {
     "quotients that are whole": Case(
         "Div", [np.arange(1, 9, dtype=np.float32)[:, None] * STRIDES, STRIDES], constants=(1,), rtol=0
     ),
+    "a scalar to the power of a vector": Case("Pow", [np.array(4, np.int32), vector(2)], opset=15, constants=(1,)),
+    "one to equal powers": Case("Pow", [ramp(1), np.full((2, 3), 2, np.float32)], opset=15, constants=(1,)),
     "an image of which nothing is left": Case(
         "Resize", [ramp(1, 1, 2, 1), None, np.array([1, 1, 1, 0.5], np.float32)], {"mode": "linear"}, constants=(2,)
     ),
@@ -104,3 +106,13 @@ def test_a_backward_slice_of_sizes_from_before_the_first() -> None:
     graph = helper.make_graph(nodes, "g", [x], [y], known)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     check(model, [ramp(2, 3)], [ramp(5, 3)], targets=QUICK)
+
+
+@pytest.mark.parametrize("function", ["Relu", "Floor", "Neg"])
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin", "Hardmax"])
+def test_the_first_of_equals_behind_a_monotonic_function(function: str, op: str) -> None:
+    x, y = helper.make_tensor_value_info("x", 1, [2, 3]), helper.make_empty_tensor_value_info("y")
+    nodes = [helper.make_node(function, ["x"], ["f"]), helper.make_node(op, ["f"], ["y"], axis=1)]
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    check(model, [np.array([[-3, -1, -2], [0.25, 0.75, 0.5]], np.float32)], targets=QUICK)

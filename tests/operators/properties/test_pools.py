@@ -43,7 +43,7 @@ def pools(draw: Draw) -> Case:
     return Case(op, [x], attributes, opset, outputs, symbolic=symbolic, rtol=1e-4 if op == "LpPool" else 1e-5)
 
 
-@drawn(150)
+@drawn(40)
 @given(pools())
 def test_pool(case: Case) -> None:
     examine(case)

@@ -72,7 +72,7 @@ def recurrences(draw: Draw) -> Case:
     return Case(op, inputs, attributes, opset, outputs, **mode(draw, inputs), rtol=1e-4)
 
 
-@drawn(80)
+@drawn(20)
 @given(recurrences())
 def test_recurrence(case: Case) -> None:
     examine(case)

@@ -68,7 +68,7 @@ def resizes(draw: Draw) -> Case:
     return Case("Resize", inputs, attributes, opset, **mode(draw, inputs), rtol=1e-4)
 
 
-@drawn(200)
+@drawn(45)
 @given(resizes())
 def test_resize(case: Case) -> None:
     examine(case)
