@@ -184,7 +184,7 @@ MOVES = (pads, slices, splits, repeats, reshapes, gathers, scatters)
 
 @pytest.mark.parametrize("move", MOVES, ids=lambda f: f.__name__)
 def test_move(move: Any) -> None:
-    @drawn(15)
+    @drawn(30)
     @given(move())
     def holds(case: Case) -> None:
         examine(case)

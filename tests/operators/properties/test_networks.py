@@ -21,7 +21,7 @@ def examine(net: Network, targets: Sequence[str] = QUICK) -> None:
     hold(net.model, feeds, answers, "", targets, rtol=1e-4)
 
 
-@drawn(40)
+@drawn(80)
 @given(networks())
 def test_network(net: Network) -> None:
     examine(net)

@@ -105,7 +105,7 @@ FAMILIES = (calculations, casts, quantizations)
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
 def test_family(family: Any) -> None:
-    @drawn(20)
+    @drawn(40)
     @given(family())
     def holds(case: Case) -> None:
         examine(case)

@@ -134,7 +134,7 @@ FAMILIES = (reductions, softmaxes, normalizations, picks, einsums)
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
 def test_family(family: Any) -> None:
-    @drawn(15)
+    @drawn(30)
     @given(family())
     def holds(case: Case) -> None:
         examine(case)
