@@ -66,6 +66,7 @@ CASES = {
         "Pad", [ramp(3, 1, 1, 3, 1, 2), vector(1, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0)], {"mode": "reflect"}, constants=(1,)
     ),
     "a mirror beside an empty axis": Case("Pad", [ramp(4, 0), vector(3, 0, 2, 0)], {"mode": "reflect"}, constants=(1,)),
+    "an exclusive sum of nothing": Case("CumSum", [ramp(2, 0), np.array(1)], {"exclusive": 1}, constants=(1,)),
     "softmax of six axes": Case("Softmax", [ramp(2, 1, 3, 2, 2, 3)], {"axis": 2}),
 }
 
