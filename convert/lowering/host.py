@@ -201,7 +201,7 @@ def _slice(inputs: list[HostVector | None], attributes: Attributes) -> HostVecto
     n = len(data.items)
     if step < 0:
         stop = None if end < -n else end
-        return HostVector(data.items[start if start < n else n - 1 : stop : step], dtype=data.dtype)
+        return HostVector(data.items[max(min(start, n - 1), -n) : stop : step], dtype=data.dtype)
     return HostVector(data.items[start:end:step], dtype=data.dtype)
 
 

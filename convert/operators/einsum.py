@@ -110,18 +110,30 @@ def _contract(xp: Any, a: Term, b: Term, needed: set[str]) -> Term:
     inner = [x for x in common if x not in needed]
     rows = [x for x in a.labels if x not in common]
     columns = [x for x in b.labels if x not in common]
-    size = dict(zip((*a.labels, *b.labels), (*xp.shape(a.tensor), *xp.shape(b.tensor)), strict=True))
+    of_a, of_b = (dict(zip(t.labels, xp.shape(t.tensor), strict=True)) for t in (a, b))
+    size = of_a | of_b | {x: _broadcast(xp, x, of_a[x], of_b[x]) for x in common}
     labels = (*batch, *rows, *columns)
     sizes = [size[x] for x in labels]
-    lead = [size[x] for x in batch]
+    # Each with its own sizes in front: one that turns out to be one only at run time is spread by the product itself.
+    lead, lead_b = ([own[x] for x in batch] for own in (of_a, of_b))
     if not inner:
         left = xp.reshape(_arranged(xp, a, (*batch, *rows)), [*lead, *(size[x] for x in rows), *[1] * len(columns)])
-        right = xp.reshape(_arranged(xp, b, (*batch, *columns)), [*lead, *[1] * len(rows), *(size[x] for x in columns)])
+        right = _arranged(xp, b, (*batch, *columns))
+        right = xp.reshape(right, [*lead_b, *[1] * len(rows), *(size[x] for x in columns)])
         return Term(xp.mul(left, right), labels)
     m, k, n = (xp.product([size[x] for x in group]) for group in (rows, inner, columns))
-    left = xp.reshape(_arranged(xp, a, (*batch, *rows, *inner)), [*lead, m, k])
-    right = xp.reshape(_arranged(xp, b, (*batch, *inner, *columns)), [*lead, k, n])
-    return Term(xp.reshape(xp.matmul(left, right), sizes), labels)
+    left, right = _arranged(xp, a, (*batch, *rows, *inner)), _arranged(xp, b, (*batch, *inner, *columns))
+    if len(rows) == len(inner) == len(columns) == 1:
+        return Term(xp.matmul(left, right), labels)
+    product = xp.matmul(xp.reshape(left, [*lead, m, k]), xp.reshape(right, [*lead_b, k, n]))
+    return Term(xp.reshape(product, sizes), labels)
+
+
+def _broadcast(xp: Any, label: str, a: Any, b: Any) -> Any:
+    """The size of an axis that two terms share; only axes of an ellipsis are expected to be one at run time alone."""
+    if isinstance(a, int) or isinstance(b, int):
+        return a if isinstance(a, int) else b
+    return xp.largest(a, b) if label.startswith(".") and not xp.same_size(a, b) else b
 
 
 def _arranged(xp: Any, term: Term, labels: Sequence[str]) -> Any:

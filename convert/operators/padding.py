@@ -70,7 +70,9 @@ def _pad(xp: Any, x: Any, begins: list[Any], ends: list[Any], mode: str, value: 
         x = xp.pad_constant(x, *crops, 0)
         begins, ends = ([0 if _negative(p) else p for p in side] for side in (begins, ends))
     if mode == "reflect" and all(isinstance(p, (int, np.integer)) for p in (*begins, *ends)):
-        return xp.pad_reflect(x, begins, ends)
+        y = xp.pad_reflect(x, begins, ends)
+        if y is not None:
+            return y
     for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         if not (_is(begin, 0) and _is(end, 0)):
             x = xp.take_slices(x, _sources(xp, xp.shape(x)[axis], begin, end, mode), axis)

@@ -149,7 +149,8 @@ def _share(xp: Any, y: Any, w: Windows, include: bool) -> Any:
             starts = np.arange(w.counts[i])[:, None] * w.strides[i] - begin
             places = starts + np.arange(w.kernel[i]) * w.dilations[i]
             counted = ((places >= low) & (places < high)).sum(1).astype(np.float32)
-            line = xp.cast(xp.constant(np.float32(w.kernel[i]) / counted), xp.dtype(y))
+            # A window that lies in the padding alone sums zeros: whatever that is divided by, the mean is zero.
+            line = xp.cast(xp.constant(np.float32(w.kernel[i]) / np.maximum(counted, 1)), xp.dtype(y))
         else:
             total: Any = None
             for k in range(w.kernel[i]):
@@ -159,7 +160,7 @@ def _share(xp: Any, y: Any, w: Windows, include: bool) -> Any:
                 )
                 one = xp.cast(inside, xp.dtype(y))
                 total = one if total is None else total + one
-            line = xp.divide(xp.scalar(w.kernel[i], y), total)
+            line = xp.divide(xp.scalar(w.kernel[i], y), xp.maximum(total, xp.scalar(1, y)))
         line = xp.reshape(line, [-1 if a == axis else 1 for a in range(rank)])
         share = line if share is None else share * line
     return share

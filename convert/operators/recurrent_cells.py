@@ -22,9 +22,12 @@ DEFAULTS: dict[str, tuple[float | None, float | None]] = {
     "softplus": (None, None),
     "softsign": (None, None),
     "tanh": (None, None),
-    "thresholdedrelu": (1.0, None),
+    "thresholdedrelu": (None, None),
 }
-"""The activation functions and the defaults of alpha and beta, which are those of the operators of the same names."""
+"""The activation functions and the defaults of alpha and beta, which are those of the operators of the same names.
+
+ThresholdedRelu's would be one; ONNX Runtime takes zero.
+"""
 
 _TAKES_ALPHA = {"affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu"}
 _TAKES_BETA = {"affine", "hardsigmoid", "scaledtanh"}
@@ -51,11 +54,11 @@ def activations(names: list[str], alphas: list[float] | None, betas: list[float]
         if key in _TAKES_ALPHA:
             alpha = left_alphas.pop(0) if left_alphas else alpha
             if alpha is None:
-                raise refuse(f"activation {name!r} without activation_alpha", "it has no default")
+                raise refuse(f"activation {name!r} without activation_alpha", "runtimes agree upon no default")
         if key in _TAKES_BETA:
             beta = left_betas.pop(0) if left_betas else beta
             if beta is None:
-                raise refuse(f"activation {name!r} without activation_beta", "it has no default")
+                raise refuse(f"activation {name!r} without activation_beta", "runtimes agree upon no default")
         functions.append(_activation(key, alpha or 0.0, beta or 0.0))
     return functions
 

@@ -301,6 +301,8 @@ def _along(xp: Any, x: Any, axis: int, line: Line, manner: Manner, outside: list
     """Resample one stored axis."""
     rank = xp.rank(x)
     known = _is_number(line.size, line.count, line.scale, line.start, line.end)
+    if known and line.count == 0:
+        return xp.take(x, np.zeros(0, np.int64), axis)
     if known:
         lib, own = _NUMPY, line
         place: Any = np.arange(line.count, dtype=np.float32)

@@ -70,24 +70,32 @@ def conv_transpose(
     extra = output_padding or [0] * n
     kernel = _kernel_sizes(xp, w, kernel_shape)
     effective = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    sizes = spatial_sizes(xp, x)
-    if output_shape is None and auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+    if output_shape is not None:
+        full = [(size - 1) * s + e for size, s, e in zip(spatial_sizes(xp, x), strides, effective, strict=True)]
+        crops = [_crop(xp, *row, auto_pad) for row in zip(full, extra, output_shape[-n:], strict=True)]
+    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        crops = [_same_crop(xp, *row, auto_pad) for row in zip(effective, extra, strides, strict=True)]
+    else:
         own = pads if pads is not None and auto_pad == "NOTSET" else [0] * (2 * n)
         crops = [(own[i], own[n + i] - extra[i]) for i in range(n)]
-    else:
-        wanted = (
-            [size * s for size, s in zip(sizes, strides, strict=True)] if output_shape is None else output_shape[-n:]
-        )
-        crops = [
-            _crop((size - 1) * s + e, p, target, auto_pad, xp)
-            for size, s, e, p, target in zip(sizes, strides, effective, extra, wanted, strict=True)
-        ]
     return xp.conv_transpose(x, w, b, strides=strides, crops=crops, dilations=dilations, groups=group)
 
 
-def _crop(full: Any, extra: int, wanted: Any, auto_pad: str, xp: Any) -> tuple[Any, Any]:
-    """What to cut from one axis of the full result so that ``wanted`` is left."""
+def _crop(xp: Any, full: Any, extra: int, wanted: int, auto_pad: str) -> tuple[Any, Any]:
+    """What to cut from one axis of the full result so that ``wanted`` is left; a negative end adds zeros."""
     total = xp.largest(full + extra - wanted, 0)
     small = total // 2
     begin = small if auto_pad == "SAME_UPPER" else total - small
     return begin, full - wanted - begin
+
+
+def _same_crop(xp: Any, kernel: Any, extra: int, stride: int, auto_pad: str) -> tuple[Any, Any]:
+    """What to cut from one axis of the full result for as many pixels times the stride; a negative end adds zeros.
+
+    Nothing is added where the full result is smaller than that, as ONNX Runtime has it:
+    ComputeTransposePadAndOutputShape in conv_transpose_attributes.h.
+    """
+    total = xp.largest(kernel + extra - stride, 0)
+    small = total // 2
+    begin = small if auto_pad == "SAME_UPPER" else total - small
+    return begin, total - begin - extra

@@ -61,6 +61,8 @@ def windows(
     laid = [_lay(*row, ceil) for row in zip(sizes, own, effective, strides, strict=True)]
     padding = [(b, e + more) for (b, e), (more, _, _) in zip(own, laid, strict=True)]
     counts = [count for _, count, _ in laid]
+    if any(isinstance(count, int) and count < 1 for count in counts):
+        raise refuse(f"windows of {effective} over an image of {sizes}, padded by {own}", "none fits, nothing is left")
     return Windows(sizes, kernel, strides, dilations, own, padding, counts, any(trim for _, _, trim in laid))
 
 

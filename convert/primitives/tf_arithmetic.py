@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
+from xport.convert.primitives.tf_fences import fenced_constant
 from xport.convert.primitives.tf_unary import TfUnary
 from xport.convert.primitives.wide_integers import divide_by_floats, integer_power
 
@@ -37,10 +38,20 @@ class TfArithmetic(TfUnary):
     def divide(self, a: Any, b: Any) -> Any:
         """Division; of integers truncated towards zero, as ONNX and C do."""
         if a.dtype.is_floating:
-            return self.compute("divide", tf.math.divide, a, b)
+            return self.compute("divide", self._quotient, a, b)
         if not self.builtins_only:
             return tf.truncatediv(a, b)
         return self.compute("divide", self._builtin_division, a, b)
+
+    def _quotient(self, a: Any, b: Any) -> Any:
+        """A quotient rounded once.
+
+        By a constant, TensorFlow's optimizers would multiply by its reciprocal, whose vector kernel is an approximation
+        besides: 1.75 / 0.5 comes out below 3.5, and 49 / 49 below 1, which floors and quantization then round down.
+        Sources: ReduceDivToReciprocalMul in tensorflow/core/grappler/optimizers/constant_folding.cc, and for RealDiv,
+        though not for Div, RealDivWithConstDivisor in tensorflow/compiler/mlir/tensorflow/transforms/canonicalize.td.
+        """
+        return tf.raw_ops.Div(x=a, y=b) if self.flavor == "tflite" else tf.math.divide(a, fenced_constant(b))
 
     def _builtin_division(self, a: Any, b: Any) -> Any:
         return tf.truncatediv(a, b) if a.dtype == tf.int32 else divide_by_floats(self, a, b)
@@ -140,6 +151,7 @@ class TfArithmetic(TfUnary):
 
     def pow(self, a: Any, b: Any) -> Any:
         """Power; the result has the base's dtype, whatever the exponent's."""
+        a, b = self._apart(a, b)
         if a.dtype.is_floating:
             return self._float_power(a, b)
         if b.dtype.is_floating:
@@ -149,6 +161,19 @@ class TfArithmetic(TfUnary):
                 return self.cast(tf.pow(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), a.dtype.name)
         exponent = self.recast(b, a.dtype.name)
         return self.compute("pow", self._integer_power, a, exponent)
+
+    def _apart(self, base: Any, exponent: Any) -> tuple[Any, Any]:
+        """Base and exponent so that TensorFlow's graph optimizer keeps the shape that they broadcast to.
+
+        It makes a square or a root of a power whose constant exponents are all alike, whatever their shape:
+        ConvertPowStage in tensorflow/core/grappler/optimizers/arithmetic_optimizer.cc.
+        """
+        if exponent.shape.num_elements() != 1:
+            return base, exponent if self.flavor == "tflite" else fenced_constant(exponent)
+        more = exponent.shape.rank - (base.shape.rank or 0)
+        if base.shape.rank is None or more <= 0:
+            return base, exponent
+        return self.reshape(base, [*[1] * more, *self.shape(base)]), exponent
 
     def _float_power(self, a: Any, b: Any) -> Any:
         known = tf.get_static_value(b)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.tf_bitwise import TfBitwise
+
+SOFTMAX_RANK = 5
+"""oneDNN's softmax, which TensorFlow uses, takes tensors up to this rank."""
 
 
 class TfLinear(TfBitwise):
@@ -94,7 +98,15 @@ class TfLinear(TfBitwise):
 
     def softmax(self, x: Any, axis: int) -> Any:
         """Softmax along an axis."""
-        return tf.nn.softmax(x, axis=axis)
+        return self.along(lambda x, axis: tf.nn.softmax(x, axis=axis), x, axis)
+
+    def along(self, function: Callable[[Any, int], Any], x: Any, axis: int) -> Any:
+        """What a kernel for tensors of few axes does along one, done to a tensor of any: axes around are joined."""
+        if (x.shape.rank or 0) <= SOFTMAX_RANK:
+            return function(x, axis)
+        sizes, axis = self.shape(x), axis % x.shape.rank
+        groups = [self.product(sizes[:axis]), sizes[axis], self.product(sizes[axis + 1 :])]
+        return self.reshape(function(self.reshape(x, groups), 1), sizes)
 
     def layer_norm(self, x: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
         """Normalise over axes, then scale and shift."""

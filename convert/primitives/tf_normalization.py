@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from xport.convert.primitives.tf_fences import fenced
 from xport.convert.primitives.tf_pooling import TfPooling
 
 
@@ -48,12 +49,13 @@ class TfNormalization(TfPooling):
 
     def log_softmax(self, x: Any, axis: int) -> Any:
         """The logarithm of softmax along an axis."""
-        return tf.nn.log_softmax(x, axis=axis)
+        return self.along(lambda x, axis: tf.nn.log_softmax(x, axis=axis), x, axis)
 
     def hardmax(self, x: Any, axis: int) -> Any:
         """One where the first maximum along an axis is, zero elsewhere."""
         axis %= x.shape.rank
-        best = tf.argmax(x, axis, output_type=tf.int32)
+        whole = x if self.flavor == "tflite" else fenced(x)
+        best = tf.argmax(whole, axis, output_type=tf.int32)
         return tf.one_hot(best, self.stack_vector(self.shape(x))[axis], axis=axis, dtype=x.dtype)
 
     def pick_class(self, x: Any, target: Any) -> Any:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.lowering.values import scalar_of
+from xport.convert.primitives.tf_fences import fenced
 from xport.convert.primitives.tf_indexing import TfIndexing
 from xport.convert.primitives.tf_shapes import is_number
 
@@ -59,6 +60,9 @@ class TfSelection(TfIndexing):
         if self.builtins_only and x.dtype not in _ARG_TYPES:
             extreme = (tf.reduce_max if largest else tf.reduce_min)(x, axis, keepdims=True)
             x, largest = tf.cast(tf.equal(x, extreme), tf.int32), True
+        # ArgMax of Relu would become that of Relu's input: OptimizeMaxOrMinOfMonotonicStage in
+        # tensorflow/core/grappler/optimizers/arithmetic_optimizer.cc, which forgets that equals lose their order.
+        x = x if self.flavor == "tflite" else fenced(x)
         return (tf.argmax if largest else tf.argmin)(x, axis, output_type=tf.int64)
 
     def unique(self, x: Any, ordered: bool) -> tuple[Any, Any, Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from xport.convert.lowering.values import Dim, scalar_of
+from xport.convert.lowering.values import Dim, name_of, scalar_of
 from xport.convert.primitives.tf_reduction import TfReduction
 
 INT32 = np.iinfo(np.int32)
@@ -17,6 +17,9 @@ _CONCATENATED = ("int8", "uint8", "int16", "uint32", "bool")
 
 STRIDED_SLICE_RANK = 5
 """TFLite's StridedSlice takes tensors up to this rank."""
+
+MIRROR_RANK = 5
+"""TensorFlow's and TFLite's MirrorPad take tensors up to this rank."""
 
 
 class TfShapes(TfReduction):
@@ -139,26 +142,45 @@ class TfShapes(TfReduction):
         self.name_dims(padded, [_padded_size(s, b, e) for s, b, e in zip(sizes, begins, ends, strict=True)])
         return padded
 
-    def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any:
-        """Mirror about the first and last elements; amounts are numbers, not negative."""
+    def pad_reflect(self, x: Any, begins: Sequence[int], ends: Sequence[int]) -> Any | None:
+        """Mirror about the first and last elements; amounts are numbers, not negative; None where no kernel does."""
+        if x.shape.rank > MIRROR_RANK:
+            return None
         amounts = list(zip(begins, ends, strict=True))
-        result = self.move(lambda x: tf.pad(x, amounts, mode="REFLECT"), x, direct=("int8", "uint8"))
+        mode = "CONSTANT" if 0 in x.shape else "REFLECT"  # the mirroring kernel refuses tensors without elements
+        result = self.move(lambda x: tf.pad(x, amounts, mode=mode), x, direct=("int8", "uint8"))
         self.name_dims(result, [_padded_size(s, b, e) for s, b, e in zip(self.shape(x), begins, ends, strict=True)])
         return result
 
     def slice(self, x: Any, ranges: Sequence[tuple[int, Any, Any, int]]) -> Any:
-        """Numpy's slicing; each range is (axis, start, end, step)."""
+        """Numpy's slicing, but that backward steps begin at the first element at least, as ONNX has it.
+
+        Args:
+            x: The tensor.
+            ranges: Axis, start, end and step for each axis that is cut.
+
+        Returns:
+            The part.
+        """
         if self.flavor == "tflite" and x.shape.rank > STRIDED_SLICE_RANK:
             return self._slice_one_by_one(x, ranges)
         keys: list[Any] = [slice(None)] * x.shape.rank
         sizes: list[Any] = self.shape(x)
         for axis, start, end, step in ranges:
+            if step < 0 and is_number(start) and start < -1:  # numpy begins before the first element, ONNX at it
+                start = self._not_before(start, sizes[axis])
             keys[axis] = slice(_bound(start), _bound(end), step)
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
         result = self.move(lambda x: x[tuple(keys)], x, direct=_CONCATENATED)
         self.name_dims(result, sizes)
         return result
+
+    def _not_before(self, start: int, size: Any) -> Any:
+        """A negative start, raised to where the first element is."""
+        if is_number(size):
+            return max(start, -size)
+        return Dim(1, (f"max({start},-{name_of(size)})",), lambda: tf.maximum(_bound(start), -scalar_of(size)))
 
     def _slice_one_by_one(self, x: Any, ranges: Sequence[tuple[int, Any, Any, int]]) -> Any:
         """Slice each axis as the middle one of three."""
@@ -175,7 +197,8 @@ class TfShapes(TfReduction):
         count = tf.shape(starts)[0]
         axes = tf.range(count) if axes is None else tf.cast(axes, tf.int32)
         axes = tf.where(axes < 0, axes + rank, axes)
-        steps = tf.fill([count], 1) if steps is None else _clipped(steps)
+        backward = steps is not None
+        steps = _clipped(steps) if backward else tf.fill([count], 1)
         place = tf.equal(tf.expand_dims(axes, 1), tf.expand_dims(tf.range(rank), 0))
         named = tf.reduce_any(place, 0)
 
@@ -183,7 +206,10 @@ class TfShapes(TfReduction):
             rows = tf.reduce_sum(tf.where(place, tf.expand_dims(values, 1), 0), 0)
             return tf.where(named, rows, otherwise)
 
-        bounds = spread(_clipped(starts), 0), spread(_clipped(ends), INT32.max), spread(steps, 1)
+        begins = spread(_clipped(starts), 0)
+        if backward:  # numpy begins before the first element, ONNX at it
+            begins = tf.maximum(begins, -tf.shape(x))
+        bounds = begins, spread(_clipped(ends), INT32.max), spread(steps, 1)
         result = self.move(lambda x: tf.strided_slice(x, *bounds), x, direct=_CONCATENATED)
         result.set_shape([None] * rank)
         return result

@@ -106,6 +106,8 @@ class TfSpatial(TfShapes):
         if b is not None:
             fusible = self.flavor == "tflite" or groups == 1 or self._depthwise(w, strides, dilations, groups)
             result = self._biased(result, self.widened(b), fusible=fusible)
+        if 0 in result.shape and result.shape.is_fully_defined():
+            return tf.zeros(result.shape, dtype)  # TensorFlow's oneDNN kernels give an empty batch the input's shape
         return tf.cast(result, dtype)
 
     def _biased(self, x: Any, b: Any, *, fusible: bool) -> Any:
@@ -255,7 +257,7 @@ class TfSpatial(TfShapes):
             return function(x, taps, self.sizes_tensor(sizes), [1, *strides, 1], "SAME")
         full = [(size - 1) * s + k for size, s, k in zip(spatial, strides, kernel, strict=True)]
         result = function(x, taps, self.sizes_tensor([batch, *full, channels]), [1, *strides, 1], "VALID")
-        return self.pad_image(result, [(0, 0), *((-b, -e) for b, e in crops), (0, 0)])
+        return self._cropped(result, crops)
 
     def _spread_and_convolve(
         self, x: Any, w: Any, b: Any, strides: Any, crops: Any, dilations: Any, groups: int
@@ -275,9 +277,27 @@ class TfSpatial(TfShapes):
             if isinstance(w, np.ndarray)
             else tf.reverse(turned, list(range(2, n + 2)))
         )
-        padding = [((k - 1) * d - b, (k - 1) * d - e) for k, d, (b, e) in zip(kernel, dilations, crops, strict=True)]
+        reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+        known = all(isinstance(size, int) for size in (*reach, *(side for crop in crops for side in crop)))
+        # A size known only at run time may be one to pad or one to crop by: it is cut from the full result instead.
+        now = crops if known else [(0, 0)] * n
+        padding = [(r - begin, r - end) for r, (begin, end) in zip(reach, now, strict=True)]
         grown = self.pad_image(x, [(0, 0), *padding, (0, 0)])
-        return self.conv(grown, turned, b, strides=[1] * n, padding=[(0, 0)] * n, dilations=dilations, groups=groups)
+        step = [1] * n
+        y = self.conv(grown, turned, None, strides=step, padding=[(0, 0)] * n, dilations=dilations, groups=groups)
+        if not known:
+            y = self._cropped(y, crops)
+        return y if b is None else self._biased(y, self.widened(b), fusible=groups == 1)
+
+    def _cropped(self, x: Any, crops: Sequence[Pair]) -> Any:
+        """Cut begins and ends off the spatial axes; what turns out negative adds zeros."""
+        if all(isinstance(side, int) for crop in crops for side in crop):
+            return self.pad_image(x, [(0, 0), *((-begin, -end) for begin, end in crops), (0, 0)])
+        more = [(self.largest(-begin, 0), self.largest(-end, 0)) for begin, end in crops]
+        x = self.pad_image(x, [(0, 0), *more, (0, 0)])
+        sizes = self.shape(x)
+        cuts = [(self.largest(begin, 0), self.largest(end, 0)) for begin, end in crops]
+        return self.slice(x, [(i, begin, sizes[i] - end, 1) for i, (begin, end) in enumerate(cuts, start=1)])
 
     def spread(self, x: Any, steps: Sequence[int]) -> Any:
         """Put ``step - 1`` zeros between neighbours along each stored axis."""

@@ -29,6 +29,8 @@ class TorchPooling(TorchSpatial):
         """Mean over windows; None where no kernel leaves such padding out of the count."""
         function = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(strides)]
         own = _own_padding(kernel, padding)
+        if len(kernel) == 3 and any(isinstance(s, int) and s < k for s, k in zip(x.shape[2:], kernel, strict=True)):
+            own = None  # the kernel for three axes looks at the image without its padding, and finds it too small
         plain = all(isinstance(p, int) and p == 0 for pair in padding for p in pair)
         dilated = any(d > 1 for d in dilations)
         if exclude_pads and not plain and (own is None or dilated):

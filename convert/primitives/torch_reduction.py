@@ -139,8 +139,8 @@ class TorchReduction(TorchSizes):
         wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
         result = run(x, axis, dtype=wide).to(x.dtype)
         if exclusive:
-            first = torch.full_like(x.narrow(axis, 0, 1), neutral)
-            result = torch.cat([first, result.narrow(axis, 0, x.shape[axis] - 1)], axis)
+            first = x.new_full([1 if i == axis % x.dim() else s for i, s in enumerate(x.shape)], neutral)
+            result = torch.cat([first, result], axis).narrow(axis, 0, x.shape[axis])  # of nothing, nothing is left
         return result.flip(axis) if reverse else result
 
 

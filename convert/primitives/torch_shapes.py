@@ -147,7 +147,7 @@ class TorchShapes(TorchReduction):
         low = -backward.to(torch.int64)
         high = low + size
         start, end = (torch.where(b < 0, b + size, b) for b in (start, end))
-        start, end = (torch.minimum(torch.maximum(b, low), high) for b in (start, end))
+        start, end = (torch.minimum(torch.maximum(b, least), high) for b, least in ((start, 0 * low), (end, low)))
         span = torch.where(backward, start - end, end - start)
         count = self.as_size(((span + step.abs() - 1) // step.abs()).clamp(min=0))
         return torch.index_select(x, axis, start + step * torch.arange(count, device=x.device))

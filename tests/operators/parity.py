@@ -139,7 +139,7 @@ def check(
     declare_outputs(model, answers[0], symbolic=len(feeds) > 1)
     for target in targets:
         try:
-            run = _BUILDERS[target](onnx_model.infer_shapes(ir.from_proto(model)))
+            run = build(model, target)
         except UnsupportedError:
             if target in may_refuse:
                 continue
@@ -147,6 +147,22 @@ def check(
         for feed, wanted in zip(feeds, answers, strict=True):
             for got, want in zip(run(feed), wanted, strict=True):
                 compare(target, got, want, rtol, atol, steps)
+
+
+def build(model: onnx.ModelProto, target: str) -> Runner:
+    """Convert a model for one target.
+
+    Args:
+        model: The model.
+        target: A target's name.
+
+    Returns:
+        What runs it: inputs in the graph's order in, outputs out.
+
+    Raises:
+        UnsupportedError: If the target cannot express it.
+    """
+    return _BUILDERS[target](onnx_model.infer_shapes(ir.from_proto(model)))
 
 
 def compare(target: str, got: np.ndarray, want: np.ndarray, rtol: float, atol: float, steps: int = 0) -> None:
