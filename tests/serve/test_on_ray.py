@@ -193,6 +193,7 @@ TEXT = b"abc" * 300
         ("X-GZIP", gzip.compress(TEXT)),
         ("deflate", zlib.compress(TEXT)),
     ],
+    ids=["identity", "gzip", "X-GZIP", "deflate"],
 )
 def test_bodies_are_decompressed(encoding, data):
     assert read([data[:5], data[5:], b""], {"Content-Encoding": encoding}, max_body=900) == TEXT
