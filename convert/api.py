@@ -25,7 +25,7 @@ from xport.convert.workers import Workers
 from xport.errors import ParityError, UsageError
 from xport.formats import Format
 from xport.signature import Signature, TensorSpec
-from xport.validate.inputs import check_user_inputs, load_user_inputs
+from xport.validate.inputs import check_user_inputs, load_user_inputs, read_npz
 from xport.validate.verdicts import Tolerance
 
 _RECORDED = {
@@ -75,8 +75,8 @@ def convert(
             current folder.
         verify: Prove the result. False is recorded in the artifact.
         inputs: Specs of the inputs, for sources that do not record them: ``x:float32[batch,3,224,224]``.
-        input_data: The user's own inputs to prove with beside the seeded ones: an ``.npz`` file, or arrays by
-            name.
+        input_data: The user's own inputs to prove with beside the seeded ones, or alone if the model refuses those:
+            an ``.npz`` file, or arrays by name. PyTorch models are also traced with them.
         arch: ``package.module:factory`` for a state dict.
         trust_pickle: Allow code in the file to run.
         example_inputs: Example arrays or tensors for a live module, by name or in order.
@@ -121,6 +121,7 @@ def convert(
         output_names=output_names,
         signature=signature,
     )
+    opened = _with_examples(opened, input_data)
     reduction = asked(dtype=dtype, quantize=quantize, calibration=calibration, keep_float=keep_float, until=until)
     if reduction is not None:
         routes = pipeline.prepare(reduction, opened, target, via, verify)
@@ -216,6 +217,13 @@ def _with_user_shapes(signature: Signature, source: Source) -> Signature:
         what = "--output-names cannot rename a file's outputs" if source.output_names else "--input does not fit"
         raise UsageError(f"{what}: {source.name} records its own interface.", listing)
     return replace(signature, inputs=tuple(given.get(spec.name, spec) for spec in signature.inputs))
+
+
+def _with_examples(source: Source, data: str | Path | Mapping[str, np.ndarray] | None) -> Source:
+    """Let the user's inputs also be what a model of the PyTorch family is traced with: it may refuse all others."""
+    if data is None or source.example_inputs is not None or RUNTIME_OF[source.format] != "torch":
+        return source
+    return replace(source, example_inputs=dict(data) if isinstance(data, Mapping) else read_npz(Path(data)))
 
 
 def _user_inputs(

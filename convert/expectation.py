@@ -17,7 +17,7 @@ from xport.formats import Format
 from xport.signature import Signature
 from xport.validate import bounds
 from xport.validate.floor import case_errors, epsilon, judge_floor
-from xport.validate.inputs import Case, cases, check_user_inputs, settings
+from xport.validate.inputs import YOURS, Case, batch_symbol, cases, check_user_inputs, settings
 from xport.validate.meaning import Bounds
 from xport.validate.reference import reference64
 from xport.validate.runners import Runner, open_runner
@@ -48,6 +48,11 @@ class Expectation:
     no_reference: str = "there is no float64 result"
 
     @property
+    def refuses_others(self) -> bool:
+        """Whether the source runs on the user's inputs only, not on seeded ones."""
+        return self.cases[0].name == YOURS
+
+    @property
     def sha256(self) -> str:
         """A hash over the inputs of all cases."""
         return hashlib.sha256("".join(case.sha256 for case in self.cases).encode()).hexdigest()
@@ -67,7 +72,7 @@ def expect(
     user_inputs: Mapping[str, np.ndarray] | None = None,
     hub: Path | None = None,
 ) -> Expectation:
-    """Run the source on seeded inputs, and on the user's own.
+    """Run the source on seeded inputs, and on the user's own; on these alone if it takes no others.
 
     Args:
         source: What to run.
@@ -88,11 +93,17 @@ def expect(
     worker = workers.get(framework_of(source))
     ranges = find_bounds(source, signature, workers, hub)
     with open_runner(source, worker=worker) as runner:
-        drawn, outputs = _run_ladders(runner, source, signature, ranges, seed)
+        given = None if user_inputs is None else check_user_inputs(user_inputs, signature)
+        try:
+            drawn, outputs = _run_ladders(runner, source, signature, ranges, seed)
+        except ConversionError:
+            known = given or _examples(source, signature)
+            if known is None:
+                raise
+            drawn, outputs, given = *_run_around(runner, signature, known), None
         _refuse_random(runner, source, drawn[0], outputs[0])
-        if user_inputs is not None:
-            given = check_user_inputs(user_inputs, signature)
-            drawn.append(Case("your inputs", signature.check(given), given))
+        if given is not None:
+            drawn.append(Case(YOURS, signature.check(given), given))
             outputs.append(_run_user(runner, given))
     return _with_reference(source, signature, workers, drawn, outputs, hub)
 
@@ -188,6 +199,41 @@ def _run_ladders(
         "Write a number for a dimension that cannot vary, for example --input 'x:float32[1,3,224,224]', "
         "or give inputs that it runs on with --inputs file.npz.",
     ) from failures[0]
+
+
+def _run_around(runner: Runner, signature: Signature, given: Tensors) -> tuple[list[Case], list[Tensors]]:
+    """The user's inputs for a source that refuses seeded ones; with a row more and a row less where it takes them."""
+    sizes = signature.check(given)
+    drawn, outputs = [Case(YOURS, sizes, given)], [_run_user(runner, given)]
+    batch = batch_symbol(signature)
+    rows = sizes.get(batch, 0) if batch is not None else 0
+    for count in (rows + 1, rows - 1) if rows else ():
+        taken = dict(given)
+        for spec in signature.inputs:
+            for axis in (i for i, dim in enumerate(spec.shape or ()) if dim == batch):
+                taken[spec.name] = taken[spec.name].take(np.minimum(np.arange(count), rows - 1), axis)
+        try:
+            outputs.append(runner.run(taken))
+        except MissingRuntimeError:
+            raise
+        except XportError:
+            continue
+        drawn.append(Case(f"{YOURS} {batch}={count}", {**sizes, str(batch): count}, taken))
+    return drawn, outputs
+
+
+def _examples(source: Source, signature: Signature) -> Tensors | None:
+    """The examples that came with a live module, as arrays; None if they are not one for each input."""
+    given = source.example_inputs
+    if given is None:
+        return None
+    from xport.convert.torch_values import to_array, to_tensor
+
+    if not isinstance(given, Mapping):
+        values = given if isinstance(given, tuple | list) else [given]
+        given = dict(zip((spec.name for spec in signature.inputs), values, strict=False))
+    arrays = {name: to_array(to_tensor(value)) for name, value in given.items() if value is not None}
+    return arrays if set(arrays) == {spec.name for spec in signature.inputs} else None
 
 
 def _refuse_random(runner: Runner, source: Source, case: Case, outputs: Tensors) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from xport.convert.expectation import Expectation
+from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
 from xport.errors import MissingRuntimeError, ParityError, XportError
 from xport.formats import Format
@@ -115,8 +116,11 @@ def run_candidate(
         MissingRuntimeError: If the result's runtime is not installed.
     """
     signature = expectation.signature
+    source = as_source(candidate, target, signature)
+    if expectation.refuses_others and RUNTIME_OF[target] == "torch":  # its interface is found by running it
+        source = replace(source, example_inputs=tuple(expectation.cases[0].inputs.values()))
     try:
-        with open_runner(as_source(candidate, target, signature), worker=worker) as runner:
+        with open_runner(source, worker=worker) as runner:
             found = _ordered(runner.signature, signature) if target is Format.SAVEDMODEL else runner.signature
             problems = compare_interfaces(signature, found)
             if problems:

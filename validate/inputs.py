@@ -33,6 +33,8 @@ EDGES = ("zeros", "ones", "large", "tiny", "repeated")
 _SCALES = {"large": 1e3, "tiny": 1e-6}
 _MASK = re.compile(r"mask", re.IGNORECASE)
 _LENGTHS = re.compile(r"(^|_)(len|lens|length|lengths)($|_|\d)", re.IGNORECASE)
+YOURS = "your inputs"
+"""What inputs that the user gave are called."""
 _BATCH_SIZES = (2, 3, 1)
 LARGEST_INPUT = 1 << 32
 """Bytes that one drawn input may take."""
@@ -302,19 +304,34 @@ def load_user_inputs(path: Path, signature: Signature) -> dict[str, np.ndarray]:
     Raises:
         InputsError: If the file cannot be read, holds pickled objects, or does not fit the signature.
     """
-    fix = "Write it with numpy.savez('inputs.npz', " + ", ".join(f"{s.name}=…" for s in signature.inputs) + ")."
-    arrays: dict[str, Any] = {}
+    return check_user_inputs(read_npz(path, signature), signature)
+
+
+def read_npz(path: Path, signature: Signature | None = None) -> dict[str, np.ndarray]:
+    """Read arrays by name.
+
+    Args:
+        path: An ``.npz`` file.
+        signature: Whose inputs they should be, for the message.
+
+    Returns:
+        The arrays.
+
+    Raises:
+        InputsError: If the file cannot be read or holds pickled objects.
+    """
+    names = ", ".join(f"{s.name}=…" for s in signature.inputs) if signature else "x=…"
+    fix = f"Write it with numpy.savez('inputs.npz', {names})."
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputsError(f"{path} holds one bare array, expected an .npz with one array an input.", fix)
         with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+            return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise InputsError(f"{path} does not exist.", "Check the path given with --inputs.") from error
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise InputsError(f"{path} cannot be read as .npz: {error}.", fix) from error
-    return check_user_inputs(arrays, signature)
 
 
 def check_user_inputs(arrays: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from tiny_onnx import save_tiny
 
 import xport
@@ -269,3 +270,25 @@ def test_all_names_of_the_public_interface_exist():
         assert getattr(xport, name) is not None
     with pytest.raises(AttributeError):
         _ = xport.no_such_name
+
+
+class Quotient(torch.nn.Module):
+    """Fails on the zeros that seeded integers hold."""
+
+    def forward(self, a, b):
+        return torch.div(a, b, rounding_mode="floor"), a % b
+
+
+def test_inputs_of_the_user_are_enough_where_a_model_refuses_others(tmp_path):
+    torch.jit.script(Quotient()).save(str(tmp_path / "m.pt"))
+    data = {"a": np.array([[7, -7, 3], [1, 2, 9]]), "b": np.array([[2, 3, -2], [1, 5, 4]])}
+    artifact = xport.convert(tmp_path / "m.pt", to="onnx", output=tmp_path / "m.onnx", input_data=data)
+    assert [str(spec) for spec in artifact.signature.inputs] == ["a:int64[batch,3]", "b:int64[batch,3]"]
+    tried = [case["case"] for case in artifact.proof.parity[0]["cases"]]
+    assert tried == ["your inputs", "your inputs batch=3", "your inputs batch=1"]
+
+
+def test_examples_are_enough_where_a_module_refuses_other_inputs(tmp_path):
+    examples = (torch.tensor([[7, -7, 3], [1, 2, 9]]), torch.tensor([[2, 3, -2], [1, 5, 4]]))
+    artifact = xport.convert(Quotient(), to="torchscript", output=tmp_path / "m.pt", example_inputs=examples)
+    assert artifact.proof.parity[0]["cases"][0]["case"] == "your inputs"

@@ -17,12 +17,11 @@ from xport.errors import XportError
 from xport.formats import Format
 from xport.signature import Signature
 from xport.validate.forms import torch_form
-from xport.validate.inputs import EDGES
+from xport.validate.inputs import EDGES, YOURS
 from xport.validate.losses import Answer, equally_coarse, judge_loss
 from xport.validate.matrix.answers import Answers
 from xport.validate.matrix.lane import Lane
 from xport.validate.matrix.matching import Matching
-from xport.validate.matrix.sets import YOURS
 from xport.validate.matrix.subjects import Subject
 from xport.validate.precision import FLOAT, Precision, precision_of
 from xport.validate.verdicts import OutputVerdict

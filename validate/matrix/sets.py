@@ -12,14 +12,13 @@ import numpy as np
 
 from xport.errors import InputsError, UsageError
 from xport.signature import Signature, TensorSpec
-from xport.validate.inputs import EDGES, Case, batch_symbol, cases, check_user_inputs, load_user_inputs, settings
+from xport.validate.inputs import EDGES, YOURS, Case, batch_symbol, cases, check_user_inputs, load_user_inputs, settings
 from xport.validate.meaning import Bounds
 
 DEFAULT_BATCHES = (1, 8)
 """The batch sizes of a validation that names none."""
 
 NORMAL = "normal"
-YOURS = "your inputs"
 
 _REPEATS = 3
 _LARGEST_SLICES = 4

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", "destination", type=click.Path(path_type=str), help="The file or folder to write.")
 @source_options
 @click.option(
-    "--inputs", "input_data", metavar="FILE.npz", type=click.Path(path_type=str), help="Prove with these inputs too."
+    "--inputs",
+    "input_data",
+    metavar="FILE.npz",
+    type=click.Path(path_type=str),
+    help="Trace and prove with these inputs, too.",
 )
 @click.option("--output-names", metavar="A,B", help="Names for the outputs, for models that do not name theirs.")
 @click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; serving_default by default.")
