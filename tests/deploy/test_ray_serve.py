@@ -29,7 +29,7 @@ from xport.formats import Format
 from xport.serve.launching.process import get_json
 
 pytestmark = [
-    pytest.mark.slow(turn=2, turns=10),  # together, or each would start a cluster on a day of its own
+    pytest.mark.slow(turn=6, turns=10),  # together, or each would start a cluster on a day of its own
     pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]
