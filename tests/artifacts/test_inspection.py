@@ -188,3 +188,8 @@ def test_copies_do_not_matter(odd_model, tmp_path):
     path = odd_model(Format.SAVEDMODEL)
     shutil.copytree(path, tmp_path / "7")
     assert inspect(tmp_path / "7").operators == inspect(path).operators
+
+
+def test_a_model_of_the_zoo_is_no_file():
+    with pytest.raises(UsageError, match="xport convert zoo:digits_cnn --to onnx"):
+        inspect("zoo:digits_cnn")

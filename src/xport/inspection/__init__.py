@@ -10,7 +10,7 @@ from typing import Any
 
 from xport import proof
 from xport.artifact import Proof
-from xport.convert.source import Source
+from xport.convert.source import ZOO_PREFIX, Source
 from xport.errors import UsageError
 from xport.formats import FORMAT_OF_CONTENT, Content, Format, detect
 from xport.inspection.findings import Findings
@@ -119,8 +119,14 @@ def inspect(
     Raises:
         UnreadableModelError: If the file is missing, broken, or not a model.
         UntrustedCodeError: If looking into it would run code that it carries.
+        UsageError: If it is a model of the zoo.
         MissingRuntimeError: If a package that is needed to read the file is not installed.
     """
+    if str(path).startswith(ZOO_PREFIX):
+        raise UsageError(
+            f"{path} is built in code; there is no file to look into.",
+            f"Convert it first: xport convert {path} --to onnx",
+        )
     where = Path(path)
     content = detect(where)
     file_format = FORMAT_OF_CONTENT[content]
