@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def missing(rows: list[dict[str, Any]]) -> str:
+    """Which models have not been through all their pairs yet, in a sentence; empty if all have."""
+    done = Counter(row["model"] for row in rows)
+    wanted = {name: len(TARGETS) * (len(SOURCES) - 1) for name in models.names()} | dict.fromkeys(
+        KERAS_MODELS, len(TARGETS)
+    )
+    left = [f"{name} ({done[name]} of {count})" for name, count in wanted.items() if done[name] < count]
+    return f" Not, or not wholly, run: {', '.join(left)}." if left else ""
+
+
 def page(rows: list[dict[str, Any]]) -> str:
     """``docs/matrix.md``."""
     failures = [r for r in rows if not r["passed"]]
@@ -105,7 +116,7 @@ forms), each proven by the gate on several sizes, and the worst error among them
 rounding floor (see [validate.md](validate.md)). The starts are proven conversions of the zoo's models; Keras models are
 built and saved by Keras. `pytorch` as a target is [source code](pytorch-source.md).
 
-Models: {", ".join(dict.fromkeys(r["model"] for r in rows))}.
+Models: {", ".join(dict.fromkeys(r["model"] for r in rows))}.{missing(rows)}
 
 {table(rows)}
 
@@ -120,11 +131,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=[*models.names(), *KERAS_MODELS])
     parser.add_argument("--fresh", action="store_true", help="forget an earlier run")
+    parser.add_argument("--page", action="store_true", help="only write the page of what has been run")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     if RESULTS.exists() and not arguments.fresh:
         rows = json.loads(RESULTS.read_text())["rows"]
-    for model in arguments.models:
+    for model in [] if arguments.page else arguments.models:
         done = {(r["source"], r["target"]) for r in rows if r["model"] == model}
         wanted = [Format.KERAS] if model in KERAS_MODELS else [s for s in SOURCES if s is not Format.KERAS]
         left = [(s, t) for s in wanted for t in TARGETS if (s.value, t.value) not in done]
