@@ -8,6 +8,7 @@ import signal
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -65,3 +66,19 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int
     yield call
     signal.signal(signal.SIGTERM, before)
     warnings.showwarning = show
+
+
+@pytest.fixture(scope="session")
+def add_node() -> Callable[..., Any]:
+    """Adds a node to a cluster of Ray's, which gives it 30 seconds to start: a busy machine may need more."""
+
+    def add(cluster: Any, **settings: Any) -> Any:
+        for _ in range(4):
+            try:
+                return cluster.add_node(**settings)
+            except Exception as error:
+                if "timed out during startup" not in str(error):
+                    raise
+        pytest.skip("this machine is too busy to start a node of Ray within 30 seconds")
+
+    return add

@@ -109,19 +109,8 @@ def paths(tmp_path_factory):
     return models.write_models(tmp_path_factory.mktemp("models"), Format.ONNX)
 
 
-def add_node(cluster, **settings):
-    """A node; Ray gives it 30 seconds to start, which a busy machine may exceed."""
-    for _ in range(4):
-        try:
-            return cluster.add_node(**settings)
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-    pytest.skip("this machine is too busy to start a node of Ray within 30 seconds")
-
-
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(add_node):
     """Two nodes; one test loses the second. The test itself is connected to it."""
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.serve")

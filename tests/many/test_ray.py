@@ -16,19 +16,8 @@ pytestmark = [
 ]
 
 
-def add_node(cluster, **settings):
-    """A node; Ray gives it 30 seconds to start, which a busy machine may exceed."""
-    for _ in range(4):
-        try:
-            return cluster.add_node(**settings)
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-    pytest.skip("this machine is too busy to start a node of Ray within 30 seconds")
-
-
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(add_node):
     """A cluster of two nodes that take two tasks each; the last test loses the second."""
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
