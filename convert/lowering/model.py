@@ -14,6 +14,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 from xport.convert.lowering import registry
 from xport.errors import UnreadableModelError, UnsupportedError
+from xport.onnx_file import locate
 
 MOST_OPERATORS = 1_000_000
 """How many operators a model may have once its functions are expanded; large language models have some 10,000."""
@@ -83,7 +84,7 @@ def check_external_data(model: ir.Model, folder: Path) -> None:
     """
     for tensor in _external_tensors(model):
         location = os.fspath(tensor.location)
-        target = (folder / location).resolve()
+        target = locate(folder, location)
         fix = "External data must lie in the model's folder; move it there, or save the model in one file."
         if os.path.isabs(location) or not target.is_relative_to(folder):
             raise UnreadableModelError(f"Tensor {tensor.name!r} keeps its data outside: {location!r}.", fix)

@@ -76,9 +76,7 @@ def check_external_data(path: Path) -> None:
     """
     folder = path.parent.resolve()
     for location in external_files(path):
-        if "\0" in location:
-            raise UnreadableModelError(f"{path} keeps tensors in {location!r}, which no file can be called.")
-        target = (folder / location).resolve()
+        target = locate(folder, location)
         if not target.is_relative_to(folder):
             raise UnreadableModelError(
                 f"{path} asks for tensors from {location!r}, outside its folder.",
@@ -89,6 +87,24 @@ def check_external_data(path: Path) -> None:
                 f"{path} keeps tensors in {location!r}, which is not there.",
                 f"Copy {location} into {folder}.",
             )
+
+
+def locate(folder: Path, location: str) -> Path:
+    """Where external data would be read from, links followed; whether it may be is for the caller to say.
+
+    Args:
+        folder: The model's folder, resolved.
+        location: What the model calls the file.
+
+    Returns:
+        The path; it need not exist, nor lie in the folder.
+
+    Raises:
+        UnreadableModelError: If no file can be called so.
+    """
+    if "\0" in location:
+        raise UnreadableModelError(f"The model keeps tensors in {location!r}, which no file can be called.")
+    return (folder / location).resolve()
 
 
 def _graph_fields(file: BinaryIO, path: Path) -> Iterator[wire.Field]:

@@ -98,6 +98,7 @@ CONVERTED = [
     "data-long.onnx",
     "data-words.onnx",
     "data-folder.onnx",
+    "data-nul.onnx",
     "saved-shortvariables",
     "script-payload.pt",
     "program-payload.pt2",
