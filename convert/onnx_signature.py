@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import onnx_ir as ir
@@ -26,7 +27,9 @@ def read_signature(path: Path) -> Signature:
     Raises:
         UnreadableModelError: If the file is no ONNX model or an interface value is no tensor.
     """
-    return signature_of(onnx_model.load(path))
+    signature = signature_of(onnx_model.load(path))
+    gc.collect()  # a model refers to itself, and its weights would stay in memory beside the conversion
+    return signature
 
 
 def signature_of(model: ir.Model) -> Signature:

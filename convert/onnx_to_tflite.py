@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import tempfile
 from collections.abc import Callable
@@ -39,10 +40,10 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         raise ConversionError("This step converts an ONNX file.")
     model = onnx_model.load(source.path)
     _refuse_beyond_limit(weights_bytes(model))  # before any of them is read
-    function = OnnxFunction(onnx_model.infer_shapes(model), signature, "tflite")
-    del model
     allow = bool(options.get("select_tf_ops"))
-    target.write_bytes(flatbuffer(function, select_tf_ops=allow, folder=target.parent))
+    functions = [OnnxFunction(onnx_model.infer_shapes(model), signature, "tflite")]
+    del model
+    target.write_bytes(flatbuffer(functions.pop(), select_tf_ops=allow, folder=target.parent))
 
 
 def flatbuffer(
@@ -70,6 +71,9 @@ def flatbuffer(
     _refuse_beyond_limit(sum(v.shape.num_elements() * v.dtype.size for v in function.weights))
     with tempfile.TemporaryDirectory(dir=folder) as saved:
         write(function, Path(saved))
+        inputs, outputs = function.input_names, function.output_names
+        del function  # its weights lie in the SavedModel now, and the converter needs room for several copies
+        gc.collect()
         converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serving_default"])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         # By default an infinite constant, such as an attention mask holds, becomes the largest finite number.
@@ -90,7 +94,7 @@ def flatbuffer(
                 f"TensorFlow's TFLite converter refused the model: {_reason(str(error))}",
                 "If it names operators, --select-tf-ops lets TensorFlow's own kernels run them.",
             ) from error
-    return rename(model, function.input_names, function.output_names)
+    return rename(model, inputs, outputs)
 
 
 def weights_bytes(model: ir.Model) -> int:

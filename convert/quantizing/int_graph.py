@@ -8,13 +8,16 @@ its own for them (`xport.convert.quantizing.tflite_scales` puts theirs back).
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from xport.convert.lowering.model import load
 from xport.convert.onnx_patterns import known, only_use
 from xport.convert.operators.ranges import DOMAIN
 from xport.convert.quantizing.qlinear import expand
@@ -90,9 +93,15 @@ class IntGraph:
     kept: bool = False
 
 
-def is_quantized(model: ir.Model) -> bool:
-    """Whether activations of a graph are rounded to integers with known scales."""
-    return any(n.op_type == "QuantizeLinear" or n.op_type.startswith(("QLinear", "QGemm")) for n in model.graph)
+def is_quantized(path: Path) -> bool:
+    """Whether activations of an ONNX file's graph are rounded to integers with known scales.
+
+    Raises:
+        UnreadableModelError: If it is no ONNX model.
+    """
+    kinds = {node.op_type for node in load(path).graph}
+    gc.collect()  # a model refers to itself, and its weights would stay in memory beside the conversion
+    return any(kind == "QuantizeLinear" or kind.startswith(("QLinear", "QGemm")) for kind in kinds)
 
 
 def build(model: ir.Model) -> IntGraph:

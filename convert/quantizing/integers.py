@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xport.convert.attempts import Attempts
-from xport.convert.lowering import model as onnx_model
 from xport.convert.outcome import Outcome
 from xport.convert.planner import Route
-from xport.convert.quantizing.int_graph import is_quantized
 from xport.convert.quantizing.judging import Standard, loss_error, prove_reduced
 from xport.convert.routes import HUB, RUNTIME_OF
 from xport.convert.source import open_source
@@ -18,6 +16,7 @@ from xport.formats import Format
 from xport.validate.precision import LEAST, precision_of
 
 _INT8 = "xport.convert.quantizing.onnx_to_tflite_int8:convert"
+_IS_QUANTIZED = "xport.convert.quantizing.int_graph:is_quantized"
 _NAME = "onnx → tflite (in int8)"
 _STEP = "onnx_to_tflite"
 _SOURCES = (Format.ONNX, Format.EXPORTED)
@@ -44,7 +43,7 @@ def keep(attempts: Attempts, routes: Sequence[Route], via: Sequence[str] = ()) -
         return None
     try:
         hub = attempts.source.path if len(route.steps) == 1 else attempts.follow(Route(route.steps[:-1]))
-        if hub is None or not is_quantized(onnx_model.load(hub)):
+        if hub is None or not attempts.workers.call(RUNTIME_OF[HUB], _IS_QUANTIZED, hub):
             return None
         return _made(attempts, route, hub)
     except (UsageError, MissingRuntimeError):
