@@ -206,8 +206,8 @@ class Interpreter:
         except XportError:
             raise
         except Exception as error:
-            if self._rank_unknown(node, scope):
-                why = "the rank of an input is unknown while converting"
+            unknown = "the rank of an input is unknown while converting" if self._rank_unknown(node, scope) else ""
+            if why := unknown or self.target.limit(error):
                 raise UnsupportedError(f"Cannot lower {label} to {self.target.name}: {why}") from error
             detail = str(error).strip().splitlines()
             raise ConversionError(

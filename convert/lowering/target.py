@@ -31,6 +31,10 @@ class Target(abc.ABC):
     flavor: str = ""
     """What the result is for, where that matters: ``tflite`` or empty."""
 
+    def limit(self, error: Exception) -> str:
+        """What the target cannot express, if an error of its own says that; empty if something broke."""
+        return ""
+
     @abc.abstractmethod
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         """A known array as a tensor: a weight if it is large, a constant if it is small.

@@ -65,6 +65,12 @@ class TorchCore(Target):
         self._traced_sizes = WeakTensorKeyDictionary()
         """While `torch.jit.trace` records, every size is a tensor; here are the numbers that are known all the same."""
 
+    def limit(self, error: Exception) -> str:
+        # torch.fx.experimental.symbolic_shapes; by name, since PyTorch keeps the class to itself.
+        if type(error).__name__ == "GuardOnDataDependentSymNode":
+            return "a size is known only when the model runs, and torch.export has to know it"
+        return ""
+
     def constant(self, array: np.ndarray, name: str = "", key: np.ndarray | None = None) -> Any:
         registered = self.weights.get(id(array if key is None else key))
         return registered if registered is not None else to_torch(carry(array, CARRIED)).to(self.device)
