@@ -41,7 +41,7 @@ class LiteRTRunner(BaseRunner):
             tuple(self._spec(name, details) for name, details in self._inputs.items()),
             tuple(self._spec(name, details) for name, details in self._outputs.items()),
         )
-        self.signature = reconcile(found, self.path, Format.TFLITE)
+        self.signature = source.interface or reconcile(found, self.path, Format.TFLITE)
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def _interface(self) -> tuple[dict[str, _Details], dict[str, _Details]]:
