@@ -150,7 +150,7 @@ def test_the_page_stands_alone(tiny, made_of, without_float64, tmp_path):
         "xport compare",
         "Contenders",
         "Start-up and memory",
-        "against ONNX Runtime",
+        "told against ONNX Runtime",
         "Because of &lt;b&gt;.",
     ):
         assert words in text

@@ -8,7 +8,7 @@ import pytest
 from xport.validate.comparing.contenders import CONTENDERS
 from xport.validate.comparing.ranking import rank
 from xport.validate.comparing.results import CompareReport, Outcome, Standing, Start, StartUp
-from xport.validate.comparing.words import answer
+from xport.validate.comparing.words import answer, headline
 from xport.validate.latency import summarize
 from xport.validate.results import Cell, Status, ValidationReport
 
@@ -78,14 +78,14 @@ def test_a_compiler_pays_for_its_start_after_some_calls():
     compiled = started(standing("compile", 1e-3), 11.0, 11.2, first=9.0, cached=2.5)
     text = report(eager, compiled).answer
     assert "torch.compile spends 9 s in its first call, 2.5 s once its cache is filled" in text
-    calls = int(text.partition("paid for its start after ")[2].partition(" ")[0].replace(",", ""))
+    calls = int(text.partition("paid for its start after about ")[2].partition(" ")[0].replace(",", ""))
     assert 9_000 < calls < 11_000
 
 
-def test_a_compiler_that_does_not_help_never_pays():
+def test_a_compiler_that_does_not_help_has_not_paid():
     eager = started(standing("eager", 1e-3, outcome=Outcome.SOURCE), 1.0)
     text = report(eager, started(standing("compile", 1e-3, seed=1), 11.0, first=9.0)).answer
-    assert "never pays" in text
+    assert "that its calls are faster than PyTorch eager's does not show here" in text
 
 
 def test_starts_that_overlap_are_no_difference():
@@ -113,3 +113,16 @@ def test_durations_and_rates_are_told_as_people_do():
 
     assert [seconds_text(s) for s in (0.99996, 0.0009996, 0.5, 2e-9)] == ["1 s", "1 ms", "500 ms", "0.002 µs"]
     assert [rate_text(r) for r in (999.9, 12_345, 999_999.0, 0.5)] == ["1 k/s", "12.3 k/s", "1 M/s", "0.5 /s"]
+
+
+def test_the_headline_names_those_who_are_ahead_and_nobody_else():
+    eager = standing("eager", 3e-3, outcome=Outcome.SOURCE)
+    onnx, litert = standing("onnx", 1e-3), standing("litert", 1.01e-3, seed=1)
+    assert headline(report(eager, onnx)) == "ONNX Runtime is fastest at batch 1"
+    assert headline(report(eager, onnx, litert)) in (
+        "ONNX Runtime and LiteRT are fastest at batch 1",
+        "LiteRT and ONNX Runtime are fastest at batch 1",
+    )
+    assert headline(report(onnx, litert)) == "Nobody is clearly ahead at batch 1"
+    assert headline(report(eager, standing("onnx", 1e-3, outcome=Outcome.WRONG))) == "✗ Wrong numbers"
+    assert headline(report(eager)) == "✗ Nothing to compare"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xport.validate.comparing.results import CompareReport, Outcome
-from xport.validate.comparing.words import factor_text
+from xport.validate.comparing.words import factor_text, headline
 from xport.validate.reports import charts, page
 
 _TONES = {Outcome.SOURCE: "plain", Outcome.SAME: "good", Outcome.WRONG: "bad"}
@@ -26,6 +26,7 @@ def render_page(report: CompareReport) -> str:
             compare=report,
             tones=_TONES,
             factor_text=factor_text,
+            headline=headline(report),
             start_chart=charts.stacked_chart(_starts(report), _PARTS, "seconds until the first answer"),
             memory_chart=charts.stacked_chart(_memory(report), _MEMORY, "MB resident"),
         )

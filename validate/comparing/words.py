@@ -25,6 +25,19 @@ def answer(report: CompareReport) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def headline(report: CompareReport) -> str:
+    """What was found in a few words."""
+    if report.wrong:
+        return "✗ Wrong numbers"
+    if not report.compared or not report.rankings:
+        return "✗ Nothing to compare"
+    ranking = report.rankings[0]
+    at = "" if ranking.batch is None else f" at batch {ranking.batch}"
+    if len(ranking.tied) + 1 >= sum(standing.ranked for standing in report):
+        return f"Nobody is clearly ahead{at}"
+    return f"{listing([ranking.fastest, *ranking.tied])} {'are' if ranking.tied else 'is'} fastest{at}"
+
+
 def _numbers(report: CompareReport) -> str:
     same = [standing for standing in report if standing.outcome is Outcome.SAME]
     told = [f"{s.label} gives wrong numbers: {_first(s.reason)}." for s in report.wrong]
@@ -117,17 +130,23 @@ def _compiled(report: CompareReport) -> list[str]:
 
 
 def _paid(rankings: Sequence[Ranking], standing: Standing, eager: Standing) -> str:
-    found = rankings[0].factor(standing.label) if rankings else None
-    starts = [s.start_up.typical if s.start_up is not None else None for s in (standing, eager)]
-    latencies = [s.cells[0].latency if s.cells else None for s in (standing, eager)]
-    if found is None or None in starts or None in latencies:
+    """After how many calls a later start is made up for, at the first batch size at which calls are faster."""
+    starts = [s.start_up.typical.total for s in (standing, eager) if s.start_up is not None and s.start_up.typical]
+    if len(starts) < 2 or not any(ranking.factor(standing.label) for ranking in rankings):
         return ""
-    if not found.distinct or found.times <= 1:
-        return f"; its calls are not faster than {eager.label}'s here, so it never pays for that"
-    later = starts[0].total - starts[1].total  # type: ignore[union-attr]
-    saved = latencies[1].p50 - latencies[0].p50  # type: ignore[union-attr]
-    at = "" if rankings[0].batch is None else f" at batch {rankings[0].batch}"
-    return f"; it has paid for its start after {max(later / saved, 1):,.0f} calls{at}"
+    for ranking in rankings:
+        found = ranking.factor(standing.label)
+        if found is None or not found.distinct or found.times <= 1:
+            continue
+        own, other = (_latency(each, ranking.batch) for each in (standing, eager))
+        calls = max((starts[0] - starts[1]) / (other - own), 1)
+        at = "" if ranking.batch is None else f" at batch {ranking.batch}"
+        return f"; it has paid for its start after about {float(f'{calls:.2g}'):,.0f} calls{at}"
+    return f"; that its calls are faster than {eager.label}'s does not show here"
+
+
+def _latency(standing: Standing, batch: int | None) -> float:
+    return next(cell.latency.p50 for cell in standing.cells if cell.batch == batch and cell.latency is not None)
 
 
 def _memory(report: CompareReport) -> str:
