@@ -50,4 +50,4 @@ def test_every_format_that_can_be_a_source_has_a_contender():
 
 def test_the_help_names_them_all():
     option = next(p for p in compare.params if p.name == "contenders")
-    assert ",".join(c.name for c in CONTENDERS if c.makeable) in option.help
+    assert ", ".join(c.name for c in CONTENDERS if c.makeable) in option.help

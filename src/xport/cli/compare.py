@@ -27,7 +27,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--contenders",
     default="",
     metavar="LIST",
-    help="Some of eager,compile,torchscript,pt2,onnx,tensorflow,litert; all by default.",
+    help="Some of eager, compile, torchscript, pt2, onnx, tensorflow, litert, with commas; all by default.",
 )
 @click.option("--batch", type=Numbers(), metavar="LIST", help="Batch sizes; 1,8 if you name none.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where all run.")
