@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xport.errors import UsageError
 from xport.formats import FORMAT_OF_CONTENT, Content, Format, detect
-from xport.signature import TensorSpec
+from xport.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from xport.serve.clients.address import Served
@@ -37,6 +37,7 @@ class Source:
         example_inputs: Arrays or tensors by input name, or a tuple of them in the order of ``forward``.
         signature_name: Which signature of a SavedModel is meant; None for its default one.
         served: A model behind an endpoint, otherwise None.
+        interface: Inputs and outputs, where they are known already: runners then take them as they are.
     """
 
     format: Format
@@ -51,6 +52,7 @@ class Source:
     example_inputs: Any = None
     signature_name: str | None = None
     served: Served | None = None
+    interface: Signature | None = None
 
     @property
     def name(self) -> str:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from xport.signature import Signature as Signature
     from xport.signature import TensorSpec as TensorSpec
     from xport.validate.api import validate as validate
+    from xport.validate.comparing.api import compare as compare
+    from xport.validate.comparing.results import CompareReport as CompareReport
     from xport.validate.results import ValidationReport as ValidationReport
     from xport.validate.verdicts import Tolerance as Tolerance
     from xport.verify import verify as verify
@@ -50,6 +52,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "xport.artifact",
     "Client": "xport.serve.client",
+    "CompareReport": "xport.validate.comparing.results",
     "ConversionError": "xport.errors",
     "DestinationError": "xport.errors",
     "Format": "xport.formats",
@@ -71,6 +74,7 @@ _HOMES = {
     "WorkerError": "xport.errors",
     "XportError": "xport.errors",
     "XportWarning": "xport.errors",
+    "compare": "xport.validate.comparing.api",
     "convert_many": "xport.convert.many.api",
     "inspect": "xport.inspection",
     "load": "xport.loading",
@@ -83,6 +87,7 @@ _CALLABLE = ("convert", "validate", "verify")
 __all__ = [
     "Artifact",
     "Client",
+    "CompareReport",
     "ConversionError",
     "DestinationError",
     "Format",
@@ -105,6 +110,7 @@ __all__ = [
     "XportError",
     "XportWarning",
     "__version__",
+    "compare",
     "convert",
     "convert_many",
     "inspect",

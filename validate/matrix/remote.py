@@ -10,14 +10,15 @@ import ctypes
 import statistics
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xport.convert.source import Source
-from xport.errors import UsageError, XportWarning
+from xport.errors import UsageError, XportError, XportWarning
 from xport.formats import Format
 from xport.runtimes import require
 from xport.serve.protocols.decimals import Decimals
@@ -30,7 +31,7 @@ from xport.validate.runners.served import ServedRunner
 if TYPE_CHECKING:
     from xport.validate.runners.torch_base import TorchRunner
 
-_MODULES = {
+MODULES = {
     Format.PYTORCH: "torch",
     Format.EXPORTED: "torch",
     Format.TORCHSCRIPT: "torch",
@@ -39,6 +40,8 @@ _MODULES = {
     Format.KERAS: "tensorflow",
     Format.TFLITE: "ai_edge_litert.interpreter",
 }
+"""What is imported to run a format."""
+
 _STEADY_WITHIN = 0.05
 _WINDOW = 5
 _held: dict[int, dict[str, np.ndarray]] = {}
@@ -77,8 +80,8 @@ class WarmUp:
 def open_model(source: Source, *, device: str, threads: int | None, compiled: bool = False) -> Opened:
     """Import a runtime and open a model with it; the PyTorch family may be compiled, which the first call does."""
     begin = time.perf_counter()
-    if source.format in _MODULES:
-        require(_MODULES[source.format])
+    if source.format in MODULES:
+        require(MODULES[source.format])
     imported = time.perf_counter()
     idle = peak_memory()
     begin_load = time.perf_counter()
@@ -147,30 +150,45 @@ def warm_up(number: int, inputs: dict[str, np.ndarray], *, seconds: float, calls
         What it took.
     """
     _held[number] = inputs
-    runner = host.get_here(number)
     taken: list[float] = []
     begin = time.perf_counter()
     steady = False
-    while not steady and len(taken) < calls and (time.perf_counter() - begin < seconds or len(taken) < 2):
-        start = time.perf_counter()
-        runner.run(inputs)
-        taken.append(time.perf_counter() - start)
-        if len(taken) >= 2 * _WINDOW:
-            before = statistics.median(taken[-2 * _WINDOW : -_WINDOW])
-            steady = statistics.median(taken[-_WINDOW:]) >= (1 - _STEADY_WITHIN) * before
+    with _ready(number) as call:
+        while not steady and len(taken) < calls and (time.perf_counter() - begin < seconds or len(taken) < 2):
+            taken.append(_seconds(call))
+            if len(taken) >= 2 * _WINDOW:
+                before = statistics.median(taken[-2 * _WINDOW : -_WINDOW])
+                steady = statistics.median(taken[-_WINDOW:]) >= (1 - _STEADY_WITHIN) * before
     return WarmUp(len(taken), statistics.median(taken[-_WINDOW:]), steady)
 
 
 def take_turn(number: int, calls: int) -> list[float]:
     """Call a model once uncounted, since others had the machine in between, and then time some calls."""
+    with _ready(number) as call:
+        call()
+        return [_seconds(call) for _ in range(calls)]
+
+
+@contextlib.contextmanager
+def _ready(number: int) -> Iterator[Callable[[], Any]]:
+    """The call to time, on the inputs that are held for it; what fails in it is told as when it runs."""
     runner, inputs = host.get_here(number), _held[number]
-    runner.run(inputs)
-    taken = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        runner.run(inputs)
-        taken.append(time.perf_counter() - start)
-    return taken
+    if not isinstance(runner, BaseRunner):
+        yield lambda: runner.run(inputs)
+        return
+    try:
+        with runner.ready(inputs) as call:
+            yield call
+    except XportError:
+        raise
+    except Exception as error:  # every runtime has its own tree
+        raise runner.failed(error, inputs) from error
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def reset_peak_memory() -> None:
@@ -181,9 +199,18 @@ def reset_peak_memory() -> None:
 
 def peak_memory() -> int:
     """This process's peak resident bytes; 0 where the system does not tell."""
+    return _status("VmHWM:")
+
+
+def resident_memory() -> int:
+    """This process's resident bytes now; 0 where the system does not tell."""
+    return _status("VmRSS:")
+
+
+def _status(field: str) -> int:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024
     return 0
 

@@ -55,6 +55,7 @@ class Plan:
     verbose: bool = False
     command: str = ""
     tell: Callable[[str], None] = lambda _: None
+    answered: Callable[[Answers], None] = lambda _: None
 
 
 def run(subjects: Sequence[Subject], plan: Plan) -> ValidationReport:
@@ -119,6 +120,7 @@ class _Matrix:
         with Workers(verbose=self.plan.verbose) as workers:  # gone before anything is timed
             yours = self.plan.input_data is not None
             answers = answer(self.home, signature, choices, workers, yours=yours, tell=self.plan.tell)
+            self.plan.answered(answers)
             cells = self._check(answers, workers)
         self.notes += [_UNFAIR.format(s.name) for s in self.subjects if not yours and calibrated(s.source)]
         if not answers.wide:

@@ -49,6 +49,7 @@ def open_subjects(
     output_names: Iterable[str] = (),
     compiled: bool = False,
     served: Mapping[str, Any] | None = None,
+    least: int = 2,
 ) -> list[Subject]:
     """Open everything that is compared.
 
@@ -61,14 +62,15 @@ def open_subjects(
         output_names: Names of the outputs for those that do not record theirs.
         compiled: Compare every PyTorch module and ``.pt2`` once more as ``torch.compile`` makes it.
         served: How URLs are asked: fields of `xport.serve.clients.address.Served`.
+        least: How many there must be, those to compile included.
 
     Returns:
         The subjects, with names that are all different.
 
     Raises:
-        UsageError: If there are fewer than two, or one is missing, broken or not a model.
+        UsageError: If there are too few, or one is missing, broken or not a model.
     """
-    if len(given) < 2 - compiled:
+    if len(given) + compiled < least:
         raise UsageError(
             "One artifact alone has nothing to be compared with.",
             "Name the reference and at least one other: xport validate model.pt model.onnx",

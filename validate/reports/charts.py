@@ -28,10 +28,10 @@ LEAST_DRAWN = 0.01
 
 # Colours that nothing else has, each replaced by a variable of the page's style sheet.
 _INK, _LINE, _GOOD, _BAD = "#010203", "#040506", "#070809", "#0a0b0c"
-_SERIES = ("#100001", "#100002", "#100003", "#100004", "#100005", "#100006")
+_SERIES = ("#100001", "#100002", "#100003", "#100004", "#100005", "#100006", "#100007", "#100008")
 _VARIABLES = {_INK: "--ink", _LINE: "--line", _GOOD: "--good", _BAD: "--bad"}
 _VARIABLES |= {colour: f"--series{i + 1}" for i, colour in enumerate(_SERIES)}
-_MARKERS = "osD^vP"
+_MARKERS = "osD^vPX*"
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -205,6 +205,37 @@ def percentile_chart(lines: Mapping[str, Sequence[tuple[float, float]]], title: 
     axes.set_title(title, loc="left", fontsize=10, color=_INK)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=_INK, fontsize=9)
     return _svg(figure, f"{title}; the table of loads has the figures.")
+
+
+def stacked_chart(rows: Mapping[str, Sequence[float]], parts: Sequence[str], unit: str) -> str:
+    """A bar for each row, of parts that add up to its whole.
+
+    Args:
+        rows: The sizes of the parts by row.
+        parts: What each of them is.
+        unit: What the axis says.
+
+    Returns:
+        The SVG; empty if there is nothing to draw.
+    """
+    if not rows:
+        return ""
+    figure, axes = _figure(len(rows), header=1.3)
+    largest = max(sum(sizes) for sizes in rows.values())
+    for place, sizes in enumerate(reversed(list(rows.values()))):
+        left = 0.0
+        for size, colour in zip(sizes, _SERIES, strict=False):
+            axes.barh([place], [size], left=[left], height=0.62, color=colour)
+            left += size
+        axes.text(left + 0.01 * largest, place, f"{left:.3g}", va="center", fontsize=9, color=_INK)
+    for part, colour in zip(parts, _SERIES, strict=False):
+        axes.plot([], [], marker="s", linestyle="none", color=colour, label=part)
+    axes.set_yticks(range(len(rows)), [_short(name) for name in reversed(list(rows))])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(left=0, right=1.12 * largest)
+    axes.set_xlabel(unit)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, labelcolor=_INK, fontsize=9)
+    return _svg(figure, f"{unit[0].upper()}{unit[1:]}, by part: {', '.join(parts)}; the table has the figures.")
 
 
 def layer_chart(layers: Sequence[LayerError], title: str) -> str:

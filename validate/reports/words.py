@@ -39,7 +39,7 @@ def _numbers(report: ValidationReport) -> str:
         return "Nothing was compared: no cell could run here."
     others = [name for name in dict.fromkeys(cell.artifact for cell in judged) if name != report.reference.name]
     if not report.failures:
-        same = _listing(others) or report.reference.name
+        same = listing(others) or report.reference.name
         verb = "is" if len(others) <= 1 else "are"
         return f"{same} {verb} the same model as {report.reference.name}: {_closeness(judged)}"
     failing = dict.fromkeys(cell.artifact for cell in report.failures)
@@ -106,7 +106,8 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """Names as people list them: ``a, b and c``."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
 
 
@@ -115,8 +116,9 @@ def seconds_text(seconds: float | None) -> str:
     if seconds is None:
         return "—"
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1 or unit == "µs":
-            return f"{seconds * factor:.3g} {unit}"
+        shown = f"{seconds * factor:.3g}"
+        if float(shown) >= 1 or unit == "µs":  # as it is shown: 0.9999 s is 1 s, not 1e+03 ms
+            return f"{shown} {unit}"
     return f"{seconds} s"
 
 
@@ -125,6 +127,6 @@ def rate_text(rate: float | None) -> str:
     if rate is None:
         return "—"
     for factor, unit in ((1e6, " M/s"), (1e3, " k/s")):
-        if rate >= factor:
+        if float(f"{rate / factor:.3g}") >= 1:
             return f"{rate / factor:.3g}{unit}"
     return f"{rate:.3g} /s"

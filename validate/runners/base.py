@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -68,12 +69,34 @@ class BaseRunner(ABC):
         except XportError:
             raise
         except Exception as error:  # every runtime has its own tree, some raise RuntimeError for everything
-            shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in arrays.items())
-            raise XportError(
-                f"{self.runtime} failed on {shapes}: {brief(error)}",
-                "Try the sizes that the model was made for; -v shows the whole message.",
-            ) from error
+            raise self.failed(error, arrays) from error
         return {spec.name: np.array(outputs[spec.name]) for spec in self.signature.outputs}
+
+    def failed(self, error: Exception, inputs: Mapping[str, np.ndarray]) -> XportError:
+        """What is raised when the runtime failed on some inputs."""
+        shapes = ", ".join(f"{name}{list(array.shape)}" for name, array in inputs.items())
+        return XportError(
+            f"{self.runtime} failed on {shapes}: {brief(error)}",
+            "Try the sizes that the model was made for; -v shows the whole message.",
+        )
+
+    @contextlib.contextmanager
+    def ready(self, inputs: Mapping[str, np.ndarray]) -> Iterator[Callable[[], Any]]:
+        """What is timed: the runtime's own call on inputs that were checked before, without what `run` does around it.
+
+        Args:
+            inputs: Arrays by input name.
+
+        Yields:
+            The call, from arrays in memory to outputs in memory.
+
+        Raises:
+            InputsError: If the inputs do not fit the signature.
+        """
+        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        self.signature.check(arrays)
+        ordered = {spec.name: arrays[spec.name] for spec in self.signature.inputs}
+        yield lambda: self._call(ordered)
 
     @abstractmethod
     def _call(self, inputs: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -41,7 +41,7 @@ class LiteRTRunner(BaseRunner):
             tuple(self._spec(name, details) for name, details in self._inputs.items()),
             tuple(self._spec(name, details) for name, details in self._outputs.items()),
         )
-        self.signature = reconcile(found, self.path, Format.TFLITE)
+        self.signature = source.interface or reconcile(found, self.path, Format.TFLITE)
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def _interface(self) -> tuple[dict[str, _Details], dict[str, _Details]]:
@@ -95,10 +95,13 @@ class LiteRTRunner(BaseRunner):
 
 def read(interpreter: Any, index: int) -> np.ndarray:
     """An output's content; the interpreter itself refuses to give one that has no elements."""
-    details = next(d for d in interpreter.get_output_details() if d["index"] == index)
-    if 0 in details["shape"]:
+    try:
+        return np.asarray(interpreter.get_tensor(index))
+    except ValueError:  # asked for only now: the details cost as much as a small model's call
+        details = next(d for d in interpreter.get_output_details() if d["index"] == index)
+        if 0 not in details["shape"]:
+            raise
         return np.empty(details["shape"], details["dtype"])
-    return np.asarray(interpreter.get_tensor(index))
 
 
 def _ordered(details: Mapping[str, _Details], order: list[int]) -> dict[str, _Details]:

@@ -54,7 +54,7 @@ class OnnxRuntimeRunner(BaseRunner):
         self._session: Any = self._open()
         inputs = tuple(map(self._spec, self._session.get_inputs()))
         outputs = tuple(map(self._spec, self._session.get_outputs()))
-        self.signature = reconcile(Signature(inputs, outputs), self.path, Format.ONNX)
+        self.signature = source.interface or reconcile(Signature(inputs, outputs), self.path, Format.ONNX)
         self._by_bits = any(spec.dtype in _BY_BITS for spec in inputs + outputs)
         # The session's order, which is not the signature's if a proof says otherwise.
         self._outputs = [spec.name for spec in outputs]

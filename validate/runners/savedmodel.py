@@ -48,7 +48,9 @@ class SavedModelRunner(BaseRunner):
             tf.config.experimental.enable_tensor_float_32_execution(False)
         self._session, definition = self._open(tf)
         self._definition_used = definition
-        self.signature = named_after(read_signature(self.path, source.signature_name), source.inputs)
+        self.signature = source.interface or named_after(
+            read_signature(self.path, source.signature_name), source.inputs
+        )
         self._function: Any = self._session.make_callable(
             [definition.outputs[spec.name].name for spec in self.signature.outputs],
             feed_list=[definition.inputs[spec.name].name for spec in self.signature.inputs],

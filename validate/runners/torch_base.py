@@ -7,7 +7,7 @@ import copy
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from xport import proof
 from xport.convert.source import Source
 from xport.errors import MissingRuntimeError, UsageError, XportWarning
 from xport.runtimes import require
-from xport.signature import Signature
+from xport.signature import Signature, python_names
 from xport.validate.precision import Precision
 from xport.validate.runners.base import BaseRunner, Placement, no_cuda
 
@@ -34,7 +34,7 @@ class TorchRunner(BaseRunner):
         from xport.convert.torch_loading import load_module
 
         module = load_module(source)
-        self.signature = self._recorded(module) or self._derived(module)
+        self.signature = source.interface or self._recorded(module) or self._derived(module)
         self._module: Any = self._placed(module)
         self._output_devices: set[str] = set()
         self._compiled = False
@@ -48,7 +48,6 @@ class TorchRunner(BaseRunner):
         if recorded is None:
             return None
         from xport.convert.torch_flat import argument_names
-        from xport.signature import python_names
 
         names = argument_names(module)
         if set(python_names([spec.name for spec in recorded.inputs])) <= set(names):
@@ -105,6 +104,22 @@ class TorchRunner(BaseRunner):
                 f"{', '.join(spec.name for spec in self.signature.outputs)}."
             )
         return {spec.name: to_array(tensor) for spec, (_, tensor) in zip(self.signature.outputs, outputs, strict=True)}
+
+    @contextlib.contextmanager
+    def ready(self, inputs: Mapping[str, np.ndarray]) -> Iterator[Callable[[], Any]]:
+        """The module's own call; settings of the process are made once around all of them."""
+        from xport.convert.torch_values import flatten_outputs, to_tensor
+
+        with super().ready(inputs), self._settings(), self._torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            names = python_names([spec.name for spec in self.signature.inputs])
+            tensors = [to_tensor(inputs[spec.name]) for spec in self.signature.inputs]
+
+            def call() -> Any:
+                moved = {name: tensor.to(self.device) for name, tensor in zip(names, tensors, strict=True)}
+                return [tensor.cpu() for _, tensor in flatten_outputs(self._module(**moved))]
+
+            yield call
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ COMMANDS = (
     "convert",
     "verify",
     "validate",
+    "compare",
     "bisect",
     "probe",
     "serve",

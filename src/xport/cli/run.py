@@ -64,7 +64,9 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     if "--json" not in arguments:
         return False
     following = arguments[arguments.index("--json") + 1 :][:1]
-    takes_file = arguments[0] == "validate" or any(arg.partition("=")[0] == "--many" for arg in arguments)
+    takes_file = arguments[0] in ("validate", "compare", "probe") or any(
+        arg.partition("=")[0] == "--many" for arg in arguments
+    )
     return not takes_file or not following or following[0].startswith("-")
 
 

@@ -230,6 +230,37 @@ def test_isolated_runners_share_a_worker_and_outputs_are_the_callers(odd, odd_mo
         second.close()
 
 
+@pytest.mark.parametrize("file_format", [Format.ONNX, Format.TFLITE, Format.TORCHSCRIPT])
+def test_the_call_that_is_timed_is_the_one_that_runs(file_format, odd, odd_model, tf_worker, monkeypatch):
+    """Without what `run` does around it, and as often as one likes."""
+    with open_odd(odd_model(file_format), file_format, tf_worker) as runner:
+        inputs = odd.inputs(2)
+        given = {TORCH_NAMES[k]: v for k, v in inputs.items()} if file_format in TORCH else inputs
+        expected = odd.outputs(inputs)
+        monkeypatch.setattr(runner, "run", None)
+        with runner.ready(given) as call:
+            for _ in range(2):
+                found = call()
+                arrays = found if isinstance(found, list) else list(found.values())
+                names = [spec.name for spec in runner.signature.outputs]
+                for name, array in zip(names, arrays, strict=True):
+                    np.testing.assert_array_equal(np.asarray(array), expected[name])
+        with pytest.raises(InputsError), runner.ready({}):
+            pass
+
+
+@pytest.mark.parametrize("file_format", [Format.ONNX, Format.TFLITE, Format.TORCHSCRIPT])
+def test_an_interface_that_is_known_is_not_found_out_again(file_format, odd, odd_model, tf_worker, monkeypatch):
+    path = odd_model(file_format)
+    with open_odd(path, file_format, tf_worker) as runner:
+        known = runner.signature
+    for home in ("torch_base:TorchRunner._derived", "onnxruntime_runner:reconcile", "litert:reconcile"):
+        module, _, name = home.partition(":")
+        monkeypatch.setattr(f"xport.validate.runners.{module}.{name}", None)
+    with open_runner(replace(open_source(path), interface=known), isolated=False, threads=1) as runner:
+        assert runner.signature is known
+
+
 def test_the_death_of_a_worker_is_an_error(odd, odd_model):
     runner = open_runner(odd_model(Format.ONNX))
     os.kill(runner.worker.pid, 9)
