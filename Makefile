@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types audit conformance bench-convert bench-validate matrix clean
+.PHONY: demo test test-containers lint types audit fuzz conformance bench-convert bench-validate matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -30,6 +30,11 @@ types: .venv/dev.stamp
 audit: .venv/dev.stamp
 	@$(BIN)/python .ci/licences.py
 	@$(BIN)/python .ci/vulnerabilities.py
+
+# Coverage-guided fuzzing of our own readers, for so many seconds; findings go to fuzz-findings/.
+SECONDS ?= 600
+fuzz: .venv/fuzz.stamp
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md

@@ -7,7 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from xport.archives import check_members
+from xport import archives
 from xport.errors import UnreadableModelError, UsageError
 
 
@@ -184,10 +184,10 @@ def _detect_bytes(path: Path, head: bytes) -> Content:
 def _detect_zip(path: Path) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
-            check_members(path, archive)
+            archives.check_members(path, archive)
             members = [name.partition("/")[2] or name for name in archive.namelist()]
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
+    except archives.BROKEN as error:
         raise UnreadableModelError(
             f"{path} is a broken zip archive: {error}.", "It may be truncated; copy or save it again."
         ) from error
