@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types conformance bench-convert bench-validate matrix clean
+.PHONY: demo test test-containers lint types audit fuzz conformance bench-convert bench-validate matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -25,6 +25,16 @@ lint: .venv/dev.stamp
 
 types: .venv/dev.stamp
 	@$(BIN)/mypy
+
+# Licences of everything installed, and known vulnerabilities; the latter are skipped where nobody can be asked.
+audit: .venv/dev.stamp
+	@$(BIN)/python .ci/licences.py
+	@$(BIN)/python .ci/vulnerabilities.py
+
+# Coverage-guided fuzzing of our own readers, for so many seconds; findings go to fuzz-findings/.
+SECONDS ?= 600
+fuzz: .venv/fuzz.stamp
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md

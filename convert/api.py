@@ -20,7 +20,7 @@ from xport.convert.quantizing import integers, pipeline
 from xport.convert.quantizing.request import Data, Reduction, asked
 from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
-from xport.convert.staging import Staging
+from xport.convert.staging import Staging, unwritable
 from xport.convert.workers import Workers
 from xport.errors import ParityError, UsageError
 from xport.formats import Format
@@ -63,6 +63,7 @@ def convert(
     keep_failed: bool = False,
     verbose: bool = False,
     overwrite: bool = False,
+    timeout: float | None = None,
 ) -> Artifact:
     """Convert a model, and prove that the result is still the same model.
 
@@ -96,6 +97,8 @@ def convert(
         keep_failed: Keep a result that failed, under a name that says so.
         verbose: Let the frameworks' messages through.
         overwrite: Replace what is at the destination.
+        timeout: Seconds for the whole conversion; by default only a single step or run has a limit, an hour. What runs
+            in the caller's process (a live module) is not stopped.
 
     Returns:
         The artifact, with its proof.
@@ -104,6 +107,7 @@ def convert(
         UsageError: If the source cannot be read, or the arguments do not fit it.
         DestinationError: If the result cannot be written there.
         MissingRuntimeError: If a package is missing.
+        WorkerError: If the source runs out of time.
         ConversionError: If no route leads to a result.
         ParityError: If no result is the same model.
 
@@ -131,7 +135,7 @@ def convert(
     _refuse_itself(opened, destination)
     limits = Tolerance(*tolerance) if isinstance(tolerance, tuple) else tolerance
     tell = progress or (lambda _: None)
-    with Staging(destination, overwrite=overwrite) as staging, Workers(verbose=verbose) as workers:
+    with Staging(destination, overwrite=overwrite) as staging, Workers(verbose=verbose, timeout=timeout) as workers:
         tell(f"reading {opened.name}")
         interface = read_signature(opened, workers)
         attempts = Attempts(
@@ -172,7 +176,11 @@ def default_output(source: Source, target: Format) -> Path:
 
 
 def _refuse_itself(source: Source, destination: Path) -> None:
-    if source.path is not None and destination.exists() and destination.samefile(source.path):
+    try:
+        same = source.path is not None and destination.exists() and destination.samefile(source.path)
+    except OSError as error:
+        raise unwritable(error, destination) from error
+    if same:
         raise UsageError(f"{destination} is the source itself.", "Choose another --output.")
 
 

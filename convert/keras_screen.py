@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xport.archives import check_members, refuse_bomb
+from xport.archives import BROKEN, check_members, refuse_bomb
 from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError
 from xport.runtimes import require
 
@@ -50,7 +50,7 @@ def _zipped_config(path: Path) -> Any:
             if _WEIGHTS in archive.namelist():
                 with require("h5py").File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file:
                     _check_h5(path, file, archive.getinfo(_WEIGHTS).file_size)
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError, RecursionError) as error:
+    except BROKEN as error:
         raise _broken(path, error) from error
     return config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xport.errors import UsageError
-from xport.formats import FORMAT_OF_CONTENT, Content, Format, detect
+from xport.formats import FORMAT_OF_CONTENT, Content, Format, detect, spelled_in_utf8
 from xport.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _zoo_source(text: str, arch: str | None, common: dict[str, Any]) -> Source:
 
 
 def _file_source(path: Path, arch: str | None, trust_pickle: bool, common: dict[str, Any]) -> Source:
-    content = detect(path)
+    content = detect(spelled_in_utf8(path))
     if arch is not None:
         _check_arch(path, content, arch)
     elif content is Content.SAFETENSORS:

@@ -1,4 +1,7 @@
-"""Where a result grows until it is proven: a hidden folder beside its destination, gone whatever happens."""
+"""Where a result grows until it is proven: a hidden folder beside its destination, gone whatever happens.
+
+Only SIGKILL or a power cut leaves one behind; the next conversion to the same destination removes it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from types import TracebackType
 from typing import Self
 
 from xport.carriers import MEMBERS
+from xport.convert import leftovers
 from xport.errors import DestinationError, MissingRuntimeError, ParityError, UsageError
-from xport.formats import SOURCE_FILE, WEIGHTS_FILE
+from xport.formats import SOURCE_FILE, WEIGHTS_FILE, spelled_in_utf8
 
 _FULL_BELOW = 2**20
+_SUFFIX = ".xport"
+_SHOWN = 40  # characters of a destination's name in a folder's; a name that the system only just takes gets no longer
 
 
 class Staging:
@@ -44,10 +50,11 @@ class Staging:
         self._parent = room or self.destination.parent
         self.folder = self.destination
         self._made: Path | None = None
+        self._lock: int | None = None
         self._check()
 
     def _check(self) -> None:
-        parent = self.destination.parent
+        parent = spelled_in_utf8(self.destination).parent
         if not parent.is_dir():
             raise DestinationError(f"The folder {parent} does not exist.", f"Make it: mkdir -p '{parent}'")
         self._check_free()
@@ -75,10 +82,13 @@ class Staging:
         return source_only or (self.destination / "saved_model.pb").is_file()
 
     def __enter__(self) -> Self:
+        prefix = f".{self.destination.name[:_SHOWN]}."
         try:
-            self._made = Path(tempfile.mkdtemp(prefix=f".{self.destination.name}.", suffix=".xport", dir=self._parent))
+            leftovers.sweep(self._parent, prefix, _SUFFIX)
+            self._made = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=self._parent))
         except OSError as error:
             raise unwritable(error, self.destination) from error
+        self._lock = leftovers.hold(self._made)
         self.folder = self._made
         return self
 
@@ -88,6 +98,9 @@ class Staging:
         full = self._made is not None and error is not None and is_full(self._made, error)
         if self._made is not None:
             shutil.rmtree(self._made, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         if full and not isinstance(error, DestinationError):
             raise disk_full(self.destination) from error
 

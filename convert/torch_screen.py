@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from xport.archives import BROKEN
 from xport.errors import UnreadableModelError, UntrustedCodeError
 
 _NAME = re.compile(r"[\w.:\-/#$ ]*")
@@ -66,7 +67,7 @@ def screen(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             findings = list(_findings(archive))
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, KeyError) as error:
+    except BROKEN as error:
         raise UnreadableModelError(
             f"{path} is a broken .pt2 archive: {error}", "It may be truncated; copy or save it again."
         ) from error

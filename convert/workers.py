@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 from typing import Any, Self
 
 from xport.errors import WorkerError, XportError
 from xport.worker import Worker
+
+LONGEST_REQUEST = 3600.0
+"""Seconds after which a step, or a run of a model, is taken for endless; the slowest that we know of takes minutes."""
+
+_LEAST = 0.001
 
 
 class Workers:
@@ -15,10 +21,12 @@ class Workers:
 
     Args:
         verbose: Let their messages through.
+        timeout: Seconds for all that is asked of them together; by default only a single request has a limit, an hour.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, timeout: float | None = None) -> None:
         self.verbose = verbose
+        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._workers: dict[str, Worker] = {}
         self._warming: dict[str, threading.Thread] = {}
 
@@ -48,8 +56,15 @@ class Workers:
         if warming is not None:
             warming.join()
         if framework not in self._workers:
-            self._workers[framework] = Worker(verbose=self.verbose)
+            self._workers[framework] = self._start()
         return self._workers[framework]
+
+    def _start(self) -> Worker:
+        return Worker(verbose=self.verbose, limit=self._seconds)
+
+    def _seconds(self) -> float:
+        """How long the next request may take."""
+        return LONGEST_REQUEST if self._deadline is None else max(self._deadline - time.monotonic(), _LEAST)
 
     def call(self, framework: str, function: str, *args: Any, **kwargs: Any) -> Any:
         """Run a function in the worker of a framework; a worker that died is replaced at the next call.
@@ -87,7 +102,7 @@ class Workers:
         """
         if framework in self._workers:
             return
-        worker = self._workers[framework] = Worker(verbose=self.verbose)
+        worker = self._workers[framework] = self._start()
         thread = threading.Thread(target=_preload, args=(worker, framework), daemon=True)
         self._warming[framework] = thread
         thread.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ import numpy as np
 
 BYTES_LIMIT = 2**30
 """The most bytes that a compressed request may unpack to."""
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, KeyError, IndexError, RuntimeError, MemoryError),
+)
+"""What reading a broken archive raises; the same as `xport.archives.BROKEN`, which is not at hand here."""
 
 V2_TYPES: dict[str, str] = {
     **{f"{kind.upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
@@ -87,7 +93,9 @@ def read_npz(raw: bytes) -> dict[str, np.ndarray]:
             if sum(info.file_size for info in archive.infolist()) > BYTES_LIMIT:
                 raise BadRequestError(f"The .npz file unpacks to more than {BYTES_LIMIT} bytes.")
             members = {info.filename.removesuffix(".npy"): archive.read(info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error) as error:
+    except BadRequestError:
+        raise
+    except _BROKEN as error:
         raise BadRequestError(f"The .npz file is broken: {error}") from error
     return {name: read_npy(data, name) for name, data in members.items()}
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from xport.archives import BROKEN
 from xport.errors import InputsError
 from xport.signature import Signature, TensorSpec, numpy_dtype
 from xport.validate.meaning import Bounds, integer_bounds
@@ -330,7 +331,7 @@ def read_npz(path: Path, signature: Signature | None = None) -> dict[str, np.nda
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise InputsError(f"{path} does not exist.", "Check the path given with --inputs.") from error
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         raise InputsError(f"{path} cannot be read as .npz: {error}.", fix) from error
 
 

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from xport import worker
 from xport.convert.engines import child, environment
 from xport.convert.engines.table import find
 from xport.errors import ConversionError
@@ -41,6 +42,7 @@ def run(name: str, function: str, request: dict[str, Any], *, seconds: float | N
             # -I: neither PYTHONPATH nor the current folder reaches into the engine's environment.
             [str(interpreter), "-I", child.__file__, function, str(asked), str(os.getpid())],
             cwd=room,
+            env=worker.environment(),  # engines import onnxruntime, too
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

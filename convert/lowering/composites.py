@@ -80,7 +80,7 @@ def parse(text: str) -> Record | None:
         found = json.loads(text)
         node = json_format.ParseDict(found["node"], onnx.NodeProto())
         return Record(node, int(found["opset"]), _perms(found["inputs"]), _perms(found["outputs"]))
-    except (json_format.ParseError, KeyError, TypeError, ValueError):
+    except (json_format.ParseError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

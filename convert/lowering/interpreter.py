@@ -24,7 +24,7 @@ from xport.convert.lowering.layout import Call
 from xport.convert.lowering.registry import Handler, Parameter, Role, find
 from xport.convert.lowering.target import Target
 from xport.convert.lowering.values import HostVector, Perm, Value, identity
-from xport.errors import ConversionError, UnsupportedError, XportError
+from xport.errors import ConversionError, UnreadableModelError, UnsupportedError, XportError
 
 Env = MutableMapping[ir.Value, Value]
 
@@ -97,8 +97,15 @@ class Context:
 
 
 def dtype_name(dtype: ir.DataType) -> str:
-    """The signature's name of an ONNX element type."""
-    return "string" if dtype == ir.DataType.STRING else dtype.numpy().name
+    """The signature's name of an ONNX element type.
+
+    Raises:
+        UnreadableModelError: If it is none.
+    """
+    try:
+        return "string" if dtype == ir.DataType.STRING else dtype.numpy().name
+    except TypeError as error:
+        raise UnreadableModelError(f"{dtype} is no element type that a tensor can have.") from error
 
 
 def _type_name(value: ir.Value) -> str | None:

@@ -102,7 +102,7 @@ class LocalStore:
         """The record of a task; None if there is none that can be read."""
         try:
             found = json.loads(self._file(name, ".json").read_bytes())
-        except (OSError, ValueError):  # without a record the task is done again
+        except (OSError, ValueError, RecursionError):  # without a record the task is done again
             return None
         return found if isinstance(found, dict) else None
 

@@ -14,8 +14,8 @@ from xport.convert import api
 from xport.convert.options import STEP_OPTIONS
 from xport.formats import Format
 
-_NOT_IN_A_PLAN = frozenset({"options", "example_inputs", "progress", "keep_failed", "verbose", "overwrite"})
-"""Keywords of `xport.convert` that are objects in memory, or that hold for the whole run."""
+_NOT_IN_A_PLAN = frozenset({"options", "example_inputs", "progress", "keep_failed", "verbose", "overwrite", "timeout"})
+"""Keywords of `xport.convert` that are objects in memory, hold for the whole run, or stand beside a task's options."""
 
 
 @functools.cache

@@ -60,7 +60,7 @@ class UrlStore:
                 return None
             try:
                 found = json.loads(self._system.cat_file(place))
-            except ValueError:  # without a record the task is done again
+            except (ValueError, RecursionError):  # without a record the task is done again
                 return None
         return found if isinstance(found, dict) else None
 

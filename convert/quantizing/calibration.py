@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xport.archives import BROKEN
 from xport.convert.quantizing.request import Data
 from xport.errors import InputsError
 from xport.signature import Signature, TensorSpec, dtype_name, numpy_dtype
@@ -125,7 +125,7 @@ def _load(file: Path, signature: Signature) -> Any:
             return loaded
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise InputsError(f"{file} cannot be read: {error}.", how(signature)) from error
 
 

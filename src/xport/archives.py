@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 from xport.errors import UnreadableModelError
@@ -11,6 +13,12 @@ LARGEST_RATIO = 100
 """How many times its stored size a file may unpack to; frameworks store weights as they are."""
 ALWAYS_FINE = 64 << 20
 """Bytes that may be unpacked whatever the ratio."""
+
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, KeyError, IndexError, RuntimeError, MemoryError),
+)
+"""What `zipfile`, and `numpy.load` on top of it, raise on a broken archive: found by fuzzing, stated nowhere."""
 
 
 def check_members(path: Path, archive: zipfile.ZipFile) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+import os
 import zipfile
 from pathlib import Path
 
-from xport.archives import check_members
+from xport import archives
 from xport.errors import UnreadableModelError, UsageError
 
 
@@ -110,13 +111,13 @@ def detect(path: Path) -> Content:
     Raises:
         UnreadableModelError: If it is missing, empty, or not a model.
     """
-    if not path.exists():
-        raise UnreadableModelError(f"{path} does not exist.", "Check the path; `ls` its folder.")
-    if path.is_dir():
-        return _detect_folder(path)
-    if not path.is_file():
-        raise UnreadableModelError(f"{path} is neither a file nor a folder.")
     try:
+        if not path.exists():
+            raise UnreadableModelError(f"{path} does not exist.", "Check the path; `ls` its folder.")
+        if path.is_dir():
+            return _detect_folder(path)
+        if not path.is_file():
+            raise UnreadableModelError(f"{path} is neither a file nor a folder.")
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
@@ -124,6 +125,29 @@ def detect(path: Path) -> Content:
     if not head:
         raise UnreadableModelError(f"{path} is empty.", "Save the model again; the write may have been cut short.")
     return _detect_bytes(path, head)
+
+
+def spelled_in_utf8(path: Path) -> Path:
+    """A path that native libraries can open: they take names of files as UTF-8, and nothing else.
+
+    Args:
+        path: Any path; it is looked at from the root on.
+
+    Returns:
+        The path as it is.
+
+    Raises:
+        UsageError: If a part of it is not UTF-8, or not what this process's locale lets Python read as text.
+    """
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UsageError(
+            f"The path {shown} is not UTF-8 text, which the frameworks need to open it.",
+            "Rename the file or folder; where the locale is not UTF-8, set PYTHONUTF8=1 before Python starts.",
+        ) from error
+    return path
 
 
 def _detect_folder(path: Path) -> Content:
@@ -160,10 +184,10 @@ def _detect_bytes(path: Path, head: bytes) -> Content:
 def _detect_zip(path: Path) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
-            check_members(path, archive)
+            archives.check_members(path, archive)
             members = [name.partition("/")[2] or name for name in archive.namelist()]
             names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
+    except archives.BROKEN as error:
         raise UnreadableModelError(
             f"{path} is a broken zip archive: {error}.", "It may be truncated; copy or save it again."
         ) from error

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xport.archives import BROKEN
 from xport.errors import UnreadableModelError, UsageError
 from xport.signature import dtype_name, numpy_dtype
 
@@ -90,7 +91,7 @@ def decode(data: bytes) -> list[Case]:
         manifest = json.loads(arrays[_MANIFEST].tobytes())
         cases = [tuple(_unpack(part, arrays) for part in case) for case in manifest]
         return [(inputs, outputs) for inputs, outputs in cases]
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, IndexError, EOFError, UsageError) as error:
+    except (*BROKEN, TypeError, UsageError) as error:
         raise UnreadableModelError(
             f"The golden inputs and outputs are broken: {error}", "Convert the model again."
         ) from error

@@ -93,7 +93,7 @@ def _parse(path: Path, sheet: bytes) -> tuple[Signature, Proof]:
     try:
         data: dict[str, Any] = json.loads(sheet)
         return Signature.from_json(data["signature"]), Proof.from_json(data["proof"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableModelError(
             f"The proof inside {path} is broken: {type(error).__name__}: {error}", "Convert the model again."
         ) from error

@@ -28,21 +28,25 @@ _EXTRAS = {
     "ray": "ray",
     "fsspec": "ray",
 }
-# Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
-DEFAULTS = {
-    # onnxruntime's Linux wheels contact their vendor unless this is set before the import.
-    "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
-    "tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2"},
-    "ray": {"RAY_USAGE_STATS_ENABLED": "0"},  # Ray reports its use to its makers otherwise
+TELEMETRY_OFF = {
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's Linux wheels contact their vendor otherwise
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports its use to its makers otherwise
 }
-"""Settings, by package, that must stand in the environment before its import; a user's own override them."""
+"""Made before any framework is imported, for one imports another; a user's own environment overrides them."""
+
+# Kernels are left as a runtime chooses them: what is proven is what a user's own process would run.
+_CHATTER_OFF = {"tensorflow": {"TF_CPP_MIN_LOG_LEVEL": "2"}}
+
+
+def defaults() -> dict[str, str]:
+    """The settings that must stand in the environment before the import of any of the packages."""
+    return TELEMETRY_OFF | {name: value for settings in _CHATTER_OFF.values() for name, value in settings.items()}
 
 
 def set_defaults() -> None:
     """Make the settings of every package at once, for children in which others import them."""
-    for settings in DEFAULTS.values():
-        for name, value in settings.items():
-            os.environ.setdefault(name, value)
+    for name, value in defaults().items():
+        os.environ.setdefault(name, value)
 
 
 def require(module: str) -> ModuleType:
@@ -61,7 +65,7 @@ def require(module: str) -> ModuleType:
         MissingRuntimeError: If it is not installed or cannot be loaded; the fix is the pip command.
     """
     package = module.partition(".")[0]
-    for name, value in DEFAULTS.get(package, {}).items():
+    for name, value in (TELEMETRY_OFF | _CHATTER_OFF.get(package, {})).items():
         os.environ.setdefault(name, value)
     fix = f"pip install 'xport-ml[{_EXTRAS.get(package, 'cpu')}]'"
     if package == "tensorflow":

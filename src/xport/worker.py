@@ -20,20 +20,19 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from xport.errors import WorkerError, XportError, XportWarning
-from xport.runtimes import DEFAULTS
+from xport.runtimes import defaults
 
 _HEADER = struct.Struct("<Q")
 
 
 def environment() -> dict[str, str]:
     """The environment of a worker: this one, with the runtimes' telemetry and chatter off by default."""
-    defaults = {name: value for settings in DEFAULTS.values() for name, value in settings.items()}
-    return defaults | dict(os.environ)
+    return defaults() | dict(os.environ)
 
 
 def command() -> list[str]:
@@ -47,9 +46,11 @@ class Worker:
 
     Args:
         verbose: Let the child's stderr through instead of keeping it in a log.
+        limit: Says how many seconds a request may take that names no limit of its own; by default there is none.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, limit: Callable[[], float] | None = None) -> None:
+        self._limit = limit
         self._log = None if verbose else tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._process = subprocess.Popen(
             command(),
@@ -76,7 +77,7 @@ class Worker:
         Args:
             function: Import path of a module-level function.
             *args: Its positional arguments; anything that pickles.
-            timeout: Seconds after which the child is killed; None waits for ever.
+            timeout: Seconds after which the child is killed; None for the worker's own limit.
             **kwargs: Its keyword arguments.
 
         Returns:
@@ -86,17 +87,21 @@ class Worker:
             XportError: Whatever error of ours the function raised, as it is.
             WorkerError: If it raised another exception, crashed, or ran out of time.
         """
+        if timeout is None and self._limit is not None:
+            timeout = self._limit()
         timer = threading.Timer(timeout, self._process.kill) if timeout else None
-        if timer:
-            timer.start()
         try:
+            if timer:
+                timer.daemon = True  # an interruption while it starts must not keep this process waiting for it
+                timer.start()
             stdin, stdout = self._pipes()
             _write(stdin, (function, args, kwargs))
             ok, value, ours = _read(stdout)
         except (EOFError, OSError, ValueError) as error:  # ValueError: the pipe is closed
-            raise self._death(function, timed_out=bool(timer and timer.finished.is_set())) from error
-        except KeyboardInterrupt:
-            self.kill()
+            raise self._death(function, timeout if timer and timer.finished.is_set() else None) from error
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, SIGTERM: half an exchange leaves pipes that nobody can use
+                self.kill()
             raise
         finally:
             if timer:
@@ -152,20 +157,22 @@ class Worker:
             raise WorkerError("The worker has no pipes.")
         return stdin, stdout  # type: ignore[return-value]
 
-    def _death(self, function: str, *, timed_out: bool) -> WorkerError:
+    def _death(self, function: str, timed_out: float | None) -> WorkerError:
         code = self._process.wait()
         tail = "\n".join(self.log().splitlines()[-15:])
         self.close()
         kind = "timeout" if timed_out else "killed" if code == -signal.SIGKILL else "crashed"
+        fix = "Run again with -v for its output."
         if timed_out:
-            how = "ran out of time and was stopped"
+            how = f"ran out of time ({timed_out:.0f} s) and was stopped"
+            fix = "A model may loop without end. If it is only slow, give it more seconds with --timeout."
         elif code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
             how += " (out of memory?)" if -code == signal.SIGKILL else ""
         else:
             how = f"exited with code {code}"
         detail = f"\nIts last words:\n{tail}" if tail else ""
-        error = WorkerError(f"The process that ran {function} {how}.{detail}", "Run again with -v for its output.")
+        error = WorkerError(f"The process that ran {function} {how}.{detail}", fix)
         error.how = kind
         return error
 

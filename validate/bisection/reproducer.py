@@ -23,9 +23,12 @@ other.onnx out of {other}.
 Needs numpy and onnxruntime only: python reproduce.py
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import, or it is too late
 import onnxruntime
 
 HERE = Path(__file__).parent

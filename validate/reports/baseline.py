@@ -54,7 +54,7 @@ def read_baseline(given: str | Path | Mapping[str, Any]) -> dict[str, Any]:
             data = json.loads(Path(given).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UsageError(f"The baseline {given} does not exist.", fix) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"The baseline {given} cannot be read: {error}.", fix) from error
     wanted = ("cells", "artifacts", "environment", "inputs_sha256", "report_version")
     if not isinstance(data, dict) or any(key not in data for key in wanted):

@@ -50,6 +50,8 @@ def write(path: Path, names: Collection[str], members: Mapping[str, bytes]) -> N
 def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
     """Read the members; see `xport.carriers.read_members`."""
     members = {}
+    if path.stat().st_size == 0:  # which cannot be mapped
+        raise _broken(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         entries = _entries(_Model.parse(path, data))
         for name in names:

@@ -12,10 +12,10 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from xport.archives import BROKEN
 from xport.carriers import sidecar
 from xport.carriers.limits import check_size, from_text, to_text
 from xport.errors import UnreadableModelError
@@ -53,7 +53,7 @@ def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
                 check_size(path, name, info.file_size)
                 try:
                     data = archive.read(info)  # reads no more than file_size, whatever it unpacks to
-                except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+                except BROKEN as error:
                     raise _broken(path, error) from error
                 members[name] = from_text(path, name, data)
     return members
@@ -62,7 +62,7 @@ def read(path: Path, names: Collection[str]) -> dict[str, bytes]:
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except BROKEN as error:
         raise _broken(path, error) from error
 
 

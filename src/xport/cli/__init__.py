@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always: 0 fine, 1 the work failed, 2 wrong usage or unreadable input, 3 parity failed, 130
             Ctrl-C.
     """
+    from xport.cli.surroundings import settle
+
+    settle()
     from xport.cli.run import run
 
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 @click.option("--keep-failed", is_flag=True, help="Keep a result that failed, under a name that says so.")
 @click.option("--many", metavar="PLAN.yaml", type=click.Path(path_type=str), help="Convert the models of a plan.")
 @click.option("--jobs", type=click.IntRange(min=1), help="With --many: how many at a time.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="With --many: seconds for each.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for each conversion.")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="With --many: where they run.")
 @click.option("--ray-address", metavar="HOST:PORT", help="With --executor ray: the cluster; by default one is started.")
 @click.option("--json-file", hidden=True, type=click.Path(path_type=str))
@@ -112,6 +112,7 @@ def convert(output: Output, **arguments: Any) -> int:
             keep_failed=arguments["keep_failed"],
             verbose=output.verbose,
             overwrite=arguments["force"],
+            timeout=arguments["timeout"],
         )
     report(output, artifact, time.perf_counter() - started)
     return 0

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from xport.convert.many.results import ManyReport, TaskResult
     from xport.convert.many.run import Tell
 
-_ONLY_MANY = ("jobs", "timeout", "executor", "ray_address")
-_WITH_MANY = ("many", "destination", "force", "json", "json_file", "verbose", *_ONLY_MANY)
+_ONLY_MANY = ("jobs", "executor", "ray_address")
+_WITH_MANY = ("many", "destination", "force", "timeout", "json", "json_file", "verbose", *_ONLY_MANY)
 """Everything else belongs to one conversion; in a plan it stands with its model."""
 
 

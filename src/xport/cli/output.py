@@ -34,8 +34,13 @@ class Output:
         return Console(markup=False, highlight=False, emoji=False, width=width, soft_wrap=not sys.stdout.isatty())
 
     def print_json(self, value: Any) -> None:
-        """Print the one JSON object."""
-        click.echo(json_module.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+        """Print the one JSON object; what the stream's encoding lacks stands in it as JSON's own escapes."""
+        text = json_module.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json_module.dumps(value, indent=1, allow_nan=False)
+        click.echo(text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
         """Print a table; columns of numbers are told by their rows."""
@@ -57,11 +62,11 @@ class Output:
 
     def error(self, kind: str, message: str, fix: str, exit_code: int) -> None:
         """Tell what went wrong: on stderr, and as the JSON object if one is expected."""
-        if self.json:
-            self.print_json({"error": {"type": kind, "message": message, "fix": fix, "exit_code": exit_code}})
         click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
         if fix:
             click.echo(fix, err=True)
+        if self.json:
+            self.print_json({"error": {"type": kind, "message": message, "fix": fix, "exit_code": exit_code}})
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:

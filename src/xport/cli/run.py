@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
@@ -55,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         output.error(type(error).__name__, error.message, error.fix, error.exit_code)
         return error.exit_code
+    except OSError as error:
+        return _refused(error, output)
     except Exception as error:
         return _unexpected(error, output)
 
@@ -89,6 +92,23 @@ def _usage(error: click.ClickException, output: Output) -> int:
     else:
         error.show()
     return error.exit_code
+
+
+def _refused(error: OSError, output: Output) -> int:
+    """The system said no to something, mostly for want of room or of a permission."""
+    if output.verbose:
+        traceback.print_exc()
+    with contextlib.suppress(OSError):  # it may be the output itself that cannot be written
+        where = f": {error.filename}" if error.filename is not None else ""
+        output.error(
+            type(error).__name__,
+            f"The system refused: {error.strerror or error}{where}",
+            "Check the disk, its permissions and limits; run again with -v to see what was tried.",
+            1,
+        )
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    return 1
 
 
 def _unexpected(error: Exception, output: Output) -> int:
