@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
-from xport.convert.primitives.tf_core import tf_dtype
+from xport.convert.primitives.tf_core import legal_name, tf_dtype
 from xport.convert.primitives.tf_target import TensorflowTarget
 from xport.convert.source import Source
 from xport.errors import ConversionError
@@ -47,7 +47,10 @@ class OnnxFunction(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
 
         def run(*tensors: Any) -> dict[str, Any]:
             outputs = interpreter.run(tensors)
-            return {key: tf.identity(tensor, name=key) for key, tensor in zip(self.output_keys, outputs, strict=True)}
+            return {
+                key: tf.identity(tensor, name=legal_name(key))
+                for key, tensor in zip(self.output_keys, outputs, strict=True)
+            }
 
         specs = [
             tf.TensorSpec([d if isinstance(d, int) else None for d in spec.shape or ()], tf_dtype(spec.dtype), name=key)

@@ -17,7 +17,7 @@ from xport.convert.source import Source
 from xport.convert.torch_loading import load_module
 from xport.convert.torch_signature import call_module
 from xport.formats import Format
-from xport.signature import Signature
+from xport.signature import Signature, python_names
 from xport.validate.figures import to_float64
 
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
@@ -118,7 +118,7 @@ class ByName(nn.Module):
     def __init__(self, module: nn.Module, signature: Signature) -> None:
         super().__init__()
         self.module = module
-        self.names = [spec.name for spec in signature.inputs]
+        self.names = python_names([spec.name for spec in signature.inputs])  # as `call_module` passes them
 
     def forward(self, **inputs: torch.Tensor) -> Any:
         """Call the module."""
