@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types conformance bench-convert bench-validate matrix clean
+.PHONY: demo test test-containers lint types docs conformance bench-convert bench-validate matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -25,6 +25,11 @@ lint: .venv/dev.stamp
 
 types: .venv/dev.stamp
 	@$(BIN)/mypy
+
+# The site of docs/, with warnings as errors; pages open from the disk, the search wants `python -m http.server -d build/site`.
+docs: .venv/docs.stamp
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "== build/site/index.html"
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md
