@@ -8,19 +8,23 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 import xport
 from xport import errors
-from xport.cli.commands import COMMANDS
+from xport.cli.commands import xport as group
 from xport.convert.planner import Route, plan, targets
 from xport.convert.routes import DISTRIBUTIONS, RUNTIME_OF, STEPS
 from xport.formats import Format
 
 DOCS = Path(__file__).parents[1]
 TODO = "What to do:"
+_BARE_BAR = re.compile(r"\|(?=(?:[^`]*`[^`]*`)*[^`]*$)")
 JSON_KEYS = {
     "convert": "path format size seconds route tried verified precision signature outputs",
     "convert --many": "results_version xport output executor seconds exit_code results",
@@ -48,23 +52,41 @@ def pages() -> dict[str, str]:
 
 
 def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table; bars inside of cells are escaped."""
+    """A Markdown table. Bars are escaped, but not inside of code, where Python-Markdown would print the escape."""
     lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_BARE_BAR.sub(r"\\|", cell) for cell in line) + " |" for line in lines)
 
 
 def cli() -> str:
-    """Every command with its options; mkdocs-click writes them out."""
-    blocks = [
-        f"::: mkdocs-click\n    :module: xport.cli.{name}\n    :command: {name}\n    :prog_name: xport {name}\n"
-        "    :depth: 1\n    :style: table\n"
-        for name in COMMANDS
-    ]
+    """Every command with its options, in the words of its own help."""
     intro = (
         "# Command line\n\n`xport COMMAND --help` prints the same in a terminal. Exit codes: "
         "[Errors and exit codes](errors.md).\n"
     )
-    return "\n".join([intro, *blocks])
+    return "\n".join([intro, *_commands(group, click.Context(group, info_name="xport"), 2)])
+
+
+def _commands(parent: click.Group, above: click.Context, level: int) -> Iterator[str]:
+    for name in parent.list_commands(above):
+        if command := parent.get_command(above, name):
+            yield _command(command, click.Context(command, info_name=name, parent=above), level)
+
+
+def _command(command: click.Command, context: click.Context, level: int) -> str:
+    usage = context.get_usage().removeprefix("Usage: ")
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    # Click keeps the lines of a paragraph that begins with \b.
+    text = [f"```text\n{p[2:].strip()}\n```" if p.startswith("\b") else " ".join(p.split()) for p in paragraphs]
+    records = [
+        record
+        for each in command.get_params(context)
+        if isinstance(each, click.Option) and (record := each.get_help_record(context))
+    ]
+    options = table(("option", ""), [(f"`{names}`", words.replace("<", "&lt;")) for names, words in records])
+    parts = [f"{'#' * level} {context.command_path}", f"```text\n{usage}\n```", *text, options]
+    if isinstance(command, click.Group):
+        parts += _commands(command, context, level + 1)
+    return "\n\n".join(parts) + "\n"
 
 
 def api() -> str:
@@ -118,7 +140,7 @@ def _route(route: Route) -> tuple[str, ...]:
     needs = dict.fromkeys([*route.needs, *runtimes])
     packages = ", ".join(DISTRIBUTIONS.get(name, (name, ""))[0] for name in needs)
     notes = "; ".join(step.note for step in route.steps if step.note)
-    return str(route), ", ".join(f"`{step.module}`" for step in route.steps), packages, notes
+    return str(route), "<br>".join(f"`{step.module}`" for step in route.steps), packages, notes
 
 
 def error_list() -> str:
