@@ -63,7 +63,7 @@ def cli() -> str:
         "# Command line\n\n`xport COMMAND --help` prints the same in a terminal. Exit codes: "
         "[Errors and exit codes](errors.md).\n"
     )
-    return "\n".join([intro, *_commands(group, click.Context(group, info_name="xport"), 2)])
+    return "\n".join([intro, *_commands(group, click.Context(group, info_name="xport", **group.context_settings), 2)])
 
 
 def _commands(parent: click.Group, above: click.Context, level: int) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> str:
     usage = context.get_usage().removeprefix("Usage: ")
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     # Click keeps the lines of a paragraph that begins with \b.
-    text = [f"```text\n{p[2:].strip()}\n```" if p.startswith("\b") else " ".join(p.split()) for p in paragraphs]
+    text = [f"```text\n{p[2:].strip()}\n```" if p.startswith("\b\n") else " ".join(p.split()) for p in paragraphs]
     records = [
         record
         for each in command.get_params(context)
