@@ -17,6 +17,13 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 TOP_PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages at the top of the repository, and what the site calls them."""
+REFERENCE = {
+    "src/xport/__init__.py": "reference/api.md",
+    "src/xport/cli/commands.py": "reference/cli.md",
+    "src/xport/errors.py": "reference/errors.md",
+    "convert/routes.py": "reference/routes.md",
+}
+"""Code that a link on GitHub shows, and the page that the site has been made of it."""
 
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")
 
@@ -67,11 +74,12 @@ def linked_files() -> set[str]:
     targets = {
         os.path.relpath(source.parent / link, ROOT) for source in sources for link in _LINK.findall(source.read_text())
     }
-    return {t for t in targets if (ROOT / t).is_file() and not t.startswith("docs/") and t not in TOP_PAGES}
+    known = {*TOP_PAGES, *REFERENCE}
+    return {t for t in targets if (ROOT / t).is_file() and not t.startswith("docs/") and t not in known}
 
 
 def _place(target: PurePosixPath) -> str:
     """Where the site has a file of the repository."""
-    if str(target) in TOP_PAGES:
-        return TOP_PAGES[str(target)]
+    if page := {**TOP_PAGES, **REFERENCE}.get(str(target)):
+        return page
     return str(target.relative_to("docs") if target.parts[0] == "docs" else "repository" / target)

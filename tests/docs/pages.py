@@ -13,6 +13,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^(?:\$ )?(xport .*)$", re.MULTILINE)
+_MISTAKE = re.compile(r"# exits with [12]$")  # on purpose; a test runs it and sees it fail
 _TABLE_BAR = r"\|"
 
 
@@ -57,7 +58,8 @@ def commands(text: str) -> Iterator[Command]:
         if block.language in ("", "bash", "console", "sh"):
             joined = block.text.replace("\\\n", " ")
             for match in _COMMAND.finditer(joined):
-                yield Command(_words(match[1]), block.line, whole=True)
+                if not _MISTAKE.search(match[1]):
+                    yield Command(_words(match[1]), block.line, whole=True)
     for match in re.finditer(r"(`+)(xport\s[^`]+)\1", plain := prose(text)):
         yield Command(_words(match[2].replace(_TABLE_BAR, "|")), plain.count("\n", 0, match.start()) + 1, whole=False)
 
