@@ -28,8 +28,7 @@ types: .venv/dev.stamp
 
 # The site of docs/, with warnings as errors; pages open from the disk, the search wants `python -m http.server -d build/site`.
 docs: .venv/docs.stamp
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "== build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md
