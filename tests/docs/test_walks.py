@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import pytest
 from tests.docs.pages import ROOT, blocks
 
 _EXIT = re.compile(r"  # exits with (\d+)$")
-_START_SECONDS = 300
+_START_SECONDS = 600
 WALKED = ("docs/getting-started.md", "docs/howto.md", "docs/extending.md")
 
 
@@ -85,7 +84,7 @@ def test_the_walks_are_found() -> None:
 def test_walk(walk: str, tmp_path: Path) -> None:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     places = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))  # examples use the tests' helpers
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": places}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": places, "PYTHONUNBUFFERED": "1"}
     with contextlib.ExitStack() as servers:
         for step in WALKS[walk]:
             if step.background:
@@ -103,25 +102,23 @@ def test_walk(walk: str, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def _server(step: Step, folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A command in the background: ready when its port answers, ended by SIGTERM, which must end it well."""
-    port = int(step.command[step.command.index("--port") + 1])
-    log = folder / f"server-{port}.log"
+    """A command in the background: ready when it tells its URL, ended by SIGTERM, which must end it well."""
+    url = f"http://127.0.0.1:{step.command[step.command.index('--port') + 1]}"
+    log = folder / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(step.command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(port):
+        while url not in log.read_text():
             assert process.poll() is None, f"{shlex.join(step.command)}\n{log.read_text()}"
-            assert time.monotonic() < deadline, f"nothing on port {port}\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"it does not tell its URL\n{log.read_text()}"
             time.sleep(0.5)
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=120)
+        try:
+            code = process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert code == 0, log.read_text()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
