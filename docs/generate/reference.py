@@ -207,8 +207,7 @@ def json_forms() -> str:
     rows = [(f"`xport {name}`", ", ".join(f"`{key}`" for key in keys.split())) for name, keys in JSON_KEYS.items()]
     parts = [
         "# JSON\n\n`--json` prints one object on stdout and nothing else there. If something fails, it is "
-        '`{"error": …}` ([Errors and exit codes](errors.md)). Keys are added from version to version, never renamed '
-        "silently: the two reports carry a version.\n",
+        '`{"error": …}` ([Errors and exit codes](errors.md)). Reports that are kept carry a version of their form.\n',
         table(("command", "keys"), rows),
     ]
     for name in ("validate", "probe"):
