@@ -74,12 +74,12 @@ WALKS = walks()
 
 def test_the_walks_are_found() -> None:
     assert len(WALKS) >= 18
-    assert sum(step.background for walk in WALKS.values() for step in walk) >= 3
+    assert sum(step.background for walk in WALKS.values() for step in walk) >= 2
     assert any(step.prints for step in WALKS["getting started"])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3000)  # Ray alone needs minutes on a busy machine
+@pytest.mark.timeout(3000)  # forty processes that import frameworks, on a machine that may be busy
 @pytest.mark.parametrize("walk", WALKS)
 def test_walk(walk: str, tmp_path: Path) -> None:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
