@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types audit fuzz conformance bench-convert bench-validate matrix clean
+.PHONY: demo test test-containers lint types docs audit fuzz conformance bench-convert bench-validate matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -35,6 +35,10 @@ audit: .venv/dev.stamp
 SECONDS ?= 600
 fuzz: .venv/fuzz.stamp
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
+# The site of docs/, with warnings as errors; pages open from the disk, the search wants `python -m http.server -d build/site`.
+docs: .venv/docs.stamp
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 conformance: .venv/dev.stamp
 	@$(BIN)/python -W ignore tests/conformance/report.py --write docs/operators.md

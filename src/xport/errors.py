@@ -18,7 +18,8 @@
     └── XportWarning
 
 A message states what was expected and what was found; ``fix`` states what to do, with a command that can be
-pasted where there is one. Foreign exceptions are chained with ``raise … from error``.
+pasted where there is one. Foreign exceptions are chained with ``raise … from error``. What each class says under *What
+to do* is also the page of errors in the documentation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from typing import Any
 
 
 class XportError(Exception):
-    """The root of the tree.
+    """The root of the tree: every error that xport raises on purpose.
+
+    What to do: catch it to catch all of them; the last line of its text is the fix.
 
     Attributes:
         message: What was expected and what was found.
@@ -51,47 +54,79 @@ class XportError(Exception):
 
 
 class UsageError(XportError):
-    """Wrong usage, or an input that cannot be read."""
+    """Wrong usage, or an input that cannot be read.
+
+    What to do: compare the call with what ``xport COMMAND --help`` lists; the message names the option or key at fault.
+    """
 
     exit_code = 2
 
 
 class UnreadableModelError(UsageError):
-    """The file is missing, empty, broken, or not a model."""
+    """The file is missing, empty, broken, or not a model.
+
+    What to do: look at it with ``xport inspect MODEL``, copy or save it again, or name the right file.
+    """
 
 
 class UntrustedCodeError(UsageError):
-    """Opening the file would run code that it carries."""
+    """Opening the file would run code that it carries.
+
+    What to do: if you know where the file is from, allow it with ``--trust-pickle``; otherwise save its weights alone
+    (a state dict, safetensors) or a format without code.
+    """
 
 
 class InputsError(UsageError):
-    """Tensors that do not fit the signature."""
+    """Tensors that do not fit the signature.
+
+    What to do: ``xport inspect MODEL`` shows names, dtypes and shapes; give all of the inputs, by these names.
+    """
 
 
 class DestinationError(UsageError):
-    """The result cannot be written where it was asked for."""
+    """The result cannot be written where it was asked for.
+
+    What to do: name another ``--output``, make room, or replace what is there with ``--force``.
+    """
 
 
 class DeviceError(UsageError):
-    """The device asked for is not there, or the runtime does not use it."""
+    """The device asked for is not there, or the runtime does not use it.
+
+    What to do: ``xport doctor`` shows devices and what each runtime sees; nothing is moved to another device unasked.
+    """
 
 
 class MissingRuntimeError(XportError):
-    """A package that this work needs is not installed."""
+    """A package that this work needs is not installed.
+
+    What to do: run the command of the message; ``xport doctor`` lists everything that is missing.
+    """
 
 
 class ConversionError(XportError):
-    """A route was tried and broke."""
+    """A route was tried and broke.
+
+    What to do: ``-v`` shows what the framework said; ``xport formats`` lists other routes, which ``--via`` takes.
+    """
 
 
 class UnsupportedError(ConversionError):
-    """Operators, attributes or types that a target cannot express exactly; the input is at fault, not the work."""
+    """Operators, attributes or types that a target cannot express exactly; the input is at fault, not the work.
+
+    What to do: take another target, or write the operators named in the message in another way; there is no
+    approximation to switch on.
+    """
 
     exit_code = 2
 
 
 class WorkerError(XportError):
     """A child process crashed, hung or was killed.
+
+    What to do: ``-v`` shows its last words; one that was killed needs more memory than there is, one that took too long
+    a longer ``--timeout``, where the command has one.
 
     Attributes:
         how: ``timeout``, ``killed`` (SIGKILL, as the system does when memory runs out) or ``crashed``; empty if the
@@ -103,6 +138,8 @@ class WorkerError(XportError):
 
 class ServingError(XportError):
     """A request that a server refused or could not answer.
+
+    What to do: the text names the tensor or the limit; ``xport probe URL`` shows what the server takes.
 
     Attributes:
         code: The canonical name of the status (``INVALID_ARGUMENT``, ``NOT_FOUND``, …); `xport.serve.protocols.status`
@@ -122,10 +159,17 @@ def _serving_error(message: str, fix: str, code: str) -> ServingError:
 
 
 class ParityError(XportError):
-    """The numbers or the interface of a result differ from the source's."""
+    """The numbers or the interface of a result differ from the source's.
+
+    What to do: ``xport bisect SOURCE RESULT`` finds where it begins (``--keep-failed`` keeps a result to look at).
+    The text says how far off the worst output is.
+    """
 
     exit_code = 3
 
 
 class XportWarning(UserWarning):
-    """Something a user should know that does not stop the work."""
+    """Something a user should know that does not stop the work.
+
+    What to do: read it; `warnings.simplefilter("error", xport.XportWarning)` makes it stop the work.
+    """

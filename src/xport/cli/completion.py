@@ -10,16 +10,19 @@ from xport.errors import UsageError
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(short_help="Print the script for shell completion.")
+_HELP = """Print the script that completes xport's commands in SHELL.
+
+\b
+bash: xport completion bash >> ~/.bashrc
+zsh:  xport completion zsh >> ~/.zshrc
+fish: xport completion fish > ~/.config/fish/completions/xport.fish
+"""  # the backspace keeps click from joining the lines
+
+
+@click.command(short_help="Print the script for shell completion.", help=_HELP)
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    r"""Print the script that completes xport's commands in SHELL.
-
-    \b
-    bash: xport completion bash >> ~/.bashrc
-    zsh:  xport completion zsh >> ~/.zshrc
-    fish: xport completion fish > ~/.config/fish/completions/xport.fish
-    """
+    """Print the script of a shell."""
     from xport.cli.commands import xport
 
     found = get_completion_class(shell)
