@@ -48,6 +48,7 @@ class Machine:
         configuration.write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
         )
+        self._pip_settings = folder / "pip.conf"
         self.environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(configuration)}
 
     def __call__(self, *command: object, timeout: float = 1500, check: bool = True) -> str:
@@ -77,20 +78,27 @@ class Machine:
         if not kept:
             archive.unlink()
 
+    def _pip(self, setting: str) -> str:
+        return self(sys.executable, "-m", "pip", "config", "get", f"global.{setting}", check=False)
+
     def build(self, bundle: Path, image: str) -> None:
         """Build a bundle's image by its own Dockerfile."""
-        options = ["--isolation=chroot", "--network", "host", "--pull-never", "--format", "docker"]
+        # Where this machine gets its packages from, the container does too. A file, since `--env` does not reach RUN.
+        settings = []
+        mounts = [(self._pip_settings, "/etc/pip.conf")]
         if _CERTIFICATES.is_file():
             # Not over the image's own folder: Java writes its keystore there when it is installed.
-            options += ["-v", f"{_CERTIFICATES}:/mnt/certificates.crt:ro", "--env", "PIP_CERT=/mnt/certificates.crt"]
-        # Where this machine gets its packages from, the container does too.
-        for wheels in self(sys.executable, "-m", "pip", "config", "get", "global.find-links", check=False).split():
-            if Path(wheels).is_dir():
-                options += ["-v", f"{wheels}:{wheels}:ro", "--env", f"PIP_FIND_LINKS={wheels}"]
+            mounts.append((_CERTIFICATES, "/mnt/certificates.crt"))
+            settings.append("cert = /mnt/certificates.crt")
+        wheels = [path for path in self._pip("find-links").split() if Path(path).is_dir()]
+        mounts += [(path, path) for path in wheels]
+        settings += [f"find-links = {' '.join(wheels)}"] if wheels else []
         for name in ("index-url", "extra-index-url"):
-            value = self(sys.executable, "-m", "pip", "config", "get", f"global.{name}", check=False)
-            if value.startswith("http"):
-                options += ["--build-arg", f"PIP_{name.replace('-', '_').upper()}={value}"]
+            if urls := [url for url in self._pip(name).split() if url.startswith("http")]:
+                settings.append(f"{name} = {' '.join(urls)}")
+        self._pip_settings.write_text("\n".join(["[global]", *settings, ""]))
+        options = ["--isolation=chroot", "--network", "host", "--pull-never", "--format", "docker"]
+        options += [word for path, inside in mounts for word in ("-v", f"{path}:{inside}:ro")]
         self("buildah", "build", *options, "-t", image, bundle)
 
     def run(self, image: str, name: str, *, port: int, inside: int, tmpfs: str) -> None:
