@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 import time
 from collections import Counter
@@ -105,10 +106,16 @@ def missing(rows: list[dict[str, Any]]) -> str:
     return f" Not, or not wholly, run: {', '.join(left)}." if left else ""
 
 
+def one_line(error: str) -> str:
+    """A refusal with all its reasons, without the names of the nodes."""
+    lines = dict.fromkeys(re.sub(r": \d+ node\(s\),.*", "", line.strip()) for line in error.splitlines())
+    return " ".join(lines)
+
+
 def page(rows: list[dict[str, Any]]) -> str:
     """``docs/matrix.md``."""
     failures = [r for r in rows if not r["passed"]]
-    listed = "\n".join(f"* {r['model']}, {r['source']} → {r['target']}: {r['error'].splitlines()[0]}" for r in failures)
+    listed = "\n".join(f"* {r['model']}, {r['source']} → {r['target']}: {one_line(r['error'])}" for r in failures)
     return f"""# The matrix
 
 Made by `make matrix`; not typed by hand. A cell is passed / tried conversions of the models named below (small
