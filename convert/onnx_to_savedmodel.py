@@ -27,15 +27,16 @@ class OnnxFunction(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         model: The model, shapes inferred.
         signature: The interface to give it.
         flavor: ``tflite`` for a function that TFLite's converter takes next.
+        integers: Whether that converter will make integers of it, whose sums are exact.
 
     Raises:
         UnsupportedError: If TensorFlow cannot express an operator.
     """
 
-    def __init__(self, model: ir.Model, signature: Signature, flavor: str = "") -> None:
+    def __init__(self, model: ir.Model, signature: Signature, flavor: str = "", *, integers: bool = False) -> None:
         super().__init__(name="model")
         onnx_model.check_operators(model, "tensorflow")
-        target = TensorflowTarget(flavor)
+        target = TensorflowTarget(flavor, integers=integers)
         interpreter = Interpreter(model, target)
         inputs, outputs = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
         if flavor == "tflite":

@@ -43,8 +43,9 @@ class TfCore(Target):
     channels_last = True
     keeps_weights = False
 
-    def __init__(self, flavor: str = "") -> None:
+    def __init__(self, flavor: str = "", *, integers: bool = False) -> None:
         self.flavor = flavor
+        self.integers = integers
         self.variables: dict[str, tf.Variable] = {}
         self._variable_of: dict[tuple[int, tuple[int, ...], bytes], tuple[Any, tf.Variable]] = {}
         # Tensors are kept beside their names so that their ids stay theirs.

@@ -108,14 +108,6 @@ class TfLinear(TfBitwise):
         groups = [self.product(sizes[:axis]), sizes[axis], self.product(sizes[axis + 1 :])]
         return self.reshape(function(self.reshape(x, groups), 1), sizes)
 
-    def layer_norm(self, x: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
-        """Normalise over axes, then scale and shift."""
-        mean = tf.reduce_mean(x, axes, keepdims=True)
-        centred = x - mean
-        variance = tf.reduce_mean(tf.square(centred), axes, keepdims=True)
-        result = centred * tf.math.rsqrt(variance + self.scalar(epsilon, x)) * scale
-        return result if bias is None else result + bias
-
     def batch_norm(self, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float) -> Any:
         """Normalise the last axis by stored statistics: TensorFlow's kernel, or two operations, if they are known."""
         if all(isinstance(v, np.ndarray) for v in (scale, bias, mean, variance)):

@@ -22,23 +22,37 @@ class TfNormalization(TfPooling):
         sizes = self.shape(x)
         batch, *spatial, channels = sizes
         grouped = self.reshape(x, [batch, self.product(spatial), groups, channels // groups])
-        mean = tf.reduce_mean(grouped, [1, 3], keepdims=True)
-        centred = grouped - mean
-        variance = tf.reduce_mean(tf.square(centred), [1, 3], keepdims=True)
+        centred = grouped - self._group_mean(x, grouped)
+        squares = tf.square(centred)
+        variance = self._group_mean(self.reshape(squares, sizes), squares)
         normal = centred * tf.math.rsqrt(variance + self.scalar(epsilon, x))
         return self.reshape(normal, sizes) * scale + bias
+
+    def _group_mean(self, x: Any, grouped: Any) -> Any:
+        """The mean of each group of channels; of the same values as an image and as rows of pixels in groups."""
+        if not self.builtins_only:
+            return tf.reduce_mean(grouped, [1, 3], keepdims=True)
+        pixels = self.reduce_mean(x, self.spatial_axes(x.shape.rank), True)  # see `reduce_mean` for why not at once
+        batch, _, groups, members = self.shape(grouped)
+        return tf.reduce_mean(self.reshape(pixels, [batch, 1, groups, members]), [3], keepdims=True)
 
     def instance_norm(self, x: Any, scale: Any, bias: Any, epsilon: float) -> Any:
         """Normalise each channel of each image, then scale and shift it."""
         axes = self.spatial_axes(x.shape.rank)
-        mean = tf.reduce_mean(x, axes, keepdims=True)
-        centred = x - mean
-        variance = tf.reduce_mean(tf.square(centred), axes, keepdims=True)
+        centred = x - self.reduce_mean(x, axes, True)
+        variance = self.reduce_mean(tf.square(centred), axes, True)
         return centred * (tf.math.rsqrt(variance + self.scalar(epsilon, x)) * scale) + bias
+
+    def layer_norm(self, x: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
+        """Normalise over axes, then scale and shift."""
+        centred = x - self.reduce_mean(x, axes, True)
+        variance = self.reduce_mean(tf.square(centred), axes, True)
+        result = centred * tf.math.rsqrt(variance + self.scalar(epsilon, x)) * scale
+        return result if bias is None else result + bias
 
     def rms_norm(self, x: Any, scale: Any, axes: list[int], epsilon: float) -> Any:
         """Divide by the root of the mean square over axes, then scale."""
-        mean = tf.reduce_mean(tf.square(x), axes, keepdims=True)
+        mean = self.reduce_mean(tf.square(x), axes, True)
         return x * tf.math.rsqrt(mean + self.scalar(epsilon, x)) * scale
 
     def local_response(self, x: Any, size: int, alpha: float, beta: float, bias: float) -> Any | None:

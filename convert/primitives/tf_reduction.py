@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,14 @@ import tensorflow as tf
 
 from xport.convert.lowering.registry import refuse
 from xport.convert.primitives.tf_linear import TfLinear
+
+_LONGEST_ROW = 64
+"""How many floats TFLite may add in a row where that can be helped: the 7 x 7 of image classifiers stay one mean."""
+
+_LONGEST_AXIS = 2048
+"""How long an axis may be that is added up whole: a token's features are, the pixels of a group of channels are not."""
+
+_MOST_AXES = 5
 
 _EMPTY = {tf.reduce_max: -float("inf"), tf.reduce_min: float("inf")}
 """The extreme of no elements."""
@@ -19,7 +28,7 @@ class TfReduction(TfLinear):
 
     def reduce_sum(self, x: Any, axes: Any, keepdims: bool) -> Any:
         """Sum over axes."""
-        return self._reduced(tf.reduce_sum, x, axes, keepdims)
+        return self._added_up(tf.reduce_sum, x, axes, keepdims)
 
     def reduce_mean(self, x: Any, axes: Any, keepdims: bool) -> Any:
         """Mean over axes; of integers truncated towards zero."""
@@ -27,7 +36,29 @@ class TfReduction(TfLinear):
             count = tf.cast(tf.size(x) // tf.maximum(tf.size(tf.reduce_sum(x, axes)), 1), x.dtype)
             total = self.reduce_sum(x, axes, keepdims)
             return self.divide(total, count)
-        return self._reduced(tf.reduce_mean, x, axes, keepdims)
+        return self._added_up(tf.reduce_mean, x, axes, keepdims)
+
+    def _added_up(self, reduce: Callable[..., Any], x: Any, axes: Any, keepdims: bool) -> Any:
+        """A sum or mean, one axis after the other where that makes TFLite more exact.
+
+        TFLite adds in a row: of the 12,544 pixels of a 112 x 112 image its rounding is ten times what other runtimes
+        commit. Axis by axis, and a long axis in two parts, no row is longer than the root of that. (Sums of integers
+        are exact.)
+        """
+        if not self.builtins_only or self.integers or not isinstance(axes, list) or not x.dtype.is_floating:
+            return self._reduced(reduce, x, axes, keepdims)
+        sizes = [x.shape[axis] for axis in axes]
+        if len(axes) > 1 and (None in sizes or math.prod(sizes) > _LONGEST_ROW):
+            for axis in axes:
+                x = self._added_up(reduce, x, [axis], True)
+            return x if keepdims else tf.squeeze(x, axes)
+        if len(axes) == 1 and (width := _width(sizes[0])) > 1 and x.shape.rank < _MOST_AXES:
+            axis, rows = axes[0] % x.shape.rank, self.shape(x)
+            split = self.reshape(x, [*rows[:axis], sizes[0] // width, width, *rows[axis + 1 :]])
+            for part in (axis + 1, axis):
+                split = self._reduced(reduce, split, [part], True)
+            return self.reshape(split, [*rows[:axis], *([1] if keepdims else []), *rows[axis + 1 :]])
+        return self._reduced(reduce, x, axes, keepdims)
 
     def reduce_max(self, x: Any, axes: Any, keepdims: bool) -> Any:
         """Maximum over axes; of booleans whether any is true."""
@@ -142,3 +173,10 @@ class TfReduction(TfLinear):
         kept = out < into if exclusive else out <= into
         products = tf.reduce_prod(tf.where(kept, tf.expand_dims(rows, -2), tf.ones((), x.dtype)), -1)
         return tf.transpose(products, [order.index(i) for i in range(rank)])
+
+
+def _width(size: int | None) -> int:
+    """In rows of how many to add up a long axis: its largest divisor up to its root; 1 for one that stays whole."""
+    if size is None or size <= _LONGEST_AXIS:
+        return 1
+    return next(width for width in range(math.isqrt(size), 0, -1) if size % width == 0)

@@ -33,7 +33,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     if source.path is None:
         raise ConversionError("This step converts an ONNX file.")
     graph = build(onnx_model.infer_shapes(onnx_model.load(source.path)))
-    function = OnnxFunction(graph.model, signature, "tflite")
+    function = OnnxFunction(graph.model, signature, "tflite", integers=True)
     allow = bool(options.get("select_tf_ops"))
     made = flatbuffer(function, select_tf_ops=allow, folder=target.parent, configure=_integers)
     target.write_bytes(keep_scales(made, graph.weights, graph.scales))
