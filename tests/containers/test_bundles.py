@@ -146,9 +146,8 @@ def test_torchserve(machine, model, start, tmp_path):
     for inputs, outputs in cases:
         stream = io.BytesIO()
         np.save(stream, inputs["x"])
-        answer = container.ask(
-            "/predictions/tiny", stream.getvalue(), Authorization=f"Bearer {keys['inference']['key']}"
-        )
+        headers = {"Authorization": f"Bearer {keys['inference']['key']}", "Content-Type": "application/octet-stream"}
+        answer = container.ask("/predictions/tiny", stream.getvalue(), **headers)
         np.testing.assert_allclose(np.load(io.BytesIO(answer)), outputs["y"], rtol=1e-5, atol=1e-6)
     container.stop()
 

@@ -43,6 +43,7 @@ NOT_RUN = {
     ): "needs Java; tests/deploy/test_torchserve.py",
     ("docs/howto.md", "xport serve mnist.onnx --engine ray"): "Ray starts in minutes; tests/deploy/test_ray_serve.py",
     ("docs/bisect.md", "$ xport bisect model.pt2"): _FILES + "tests/cli/test_bisect.py",
+    ("docs/compare.md", "xport compare model.pt2"): _FILES + "tests/compare",
     ("docs/deploying.md", "xport package model.onnx"): _SERVER + "tests/deploy",
     ("docs/engines.md", "$ xport engines list"): "installs gigabytes; tests/convert/test_engines.py has stand-ins",
     ("docs/many.md", "$ xport convert --many"): _FILES + "tests/many/test_command.py",
