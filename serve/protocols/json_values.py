@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from xport.signature import dtype_name
+
 _SHOWN = 1000  # characters of a value in an error; TF Serving shows all, whatever the size
 
 
@@ -26,9 +28,10 @@ def plain(array: np.ndarray, *, as_bytes: bool = False) -> Any:
     """
     if array.dtype.kind == "O":
         return _strings(array.tolist(), as_bytes)
-    if array.dtype.kind == "V" or array.dtype.name in ("float16", "bfloat16"):
+    name = dtype_name(array.dtype)
+    if array.dtype.kind == "V" or name in ("float16", "bfloat16"):
         array = array.astype(np.float32)
-    elif array.dtype.name in ("int4", "uint4", "int2", "uint2"):
+    elif name in ("int4", "uint4", "int2", "uint2"):
         array = array.astype(np.int8)
     return np.ascontiguousarray(array) if array.ndim else array[()]  # orjson writes scalars, but no array without axes
 

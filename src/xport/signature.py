@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
 import unicodedata
@@ -51,8 +52,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     raise UsageError(f"Unknown dtype {name!r}.", f"Use one of {', '.join(DTYPES)}.")
 
 
+@functools.lru_cache(maxsize=256)
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The signature's name of a numpy dtype: the inverse of `numpy_dtype`."""
+    """The signature's name of a numpy dtype: the inverse of `numpy_dtype`.
+
+    Remembered, since numpy puts ``dtype.name`` together anew each time, which a server would feel.
+    """
     return "string" if dtype.kind in "OSUT" else dtype.name
 
 
