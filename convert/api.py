@@ -22,7 +22,7 @@ from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging, unwritable
 from xport.convert.workers import Workers
-from xport.errors import ParityError, UsageError
+from xport.errors import ParityError, UsageError, WorkerError, XportError
 from xport.formats import Format
 from xport.signature import Signature, TensorSpec
 from xport.validate.inputs import check_user_inputs, load_user_inputs, read_npz
@@ -107,7 +107,7 @@ def convert(
         UsageError: If the source cannot be read, or the arguments do not fit it.
         DestinationError: If the result cannot be written there.
         MissingRuntimeError: If a package is missing.
-        WorkerError: If the source runs out of time.
+        WorkerError: If it runs out of time.
         ConversionError: If no route leads to a result.
         ParityError: If no result is the same model.
 
@@ -136,21 +136,26 @@ def convert(
     limits = Tolerance(*tolerance) if isinstance(tolerance, tuple) else tolerance
     tell = progress or (lambda _: None)
     with Staging(destination, overwrite=overwrite) as staging, Workers(verbose=verbose, timeout=timeout) as workers:
-        tell(f"reading {opened.name}")
-        interface = read_signature(opened, workers)
-        attempts = Attempts(
-            opened,
-            interface,
-            staging,
-            workers,
-            tell,
-            options=dict(options or {}),
-            verify=verify,
-            seed=seed,
-            user_inputs=_user_inputs(input_data, interface),
-            tolerance=limits,
-        )
-        return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed, reduction=reduction)
+        try:
+            tell(f"reading {opened.name}")
+            interface = read_signature(opened, workers)
+            attempts = Attempts(
+                opened,
+                interface,
+                staging,
+                workers,
+                tell,
+                options=dict(options or {}),
+                verify=verify,
+                seed=seed,
+                user_inputs=_user_inputs(input_data, interface),
+                tolerance=limits,
+            )
+            return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed, reduction=reduction)
+        except XportError as error:
+            if not (isinstance(error, WorkerError) and error.how == "timeout"):
+                workers.check_time()  # whatever failed may have failed for want of time
+            raise
 
 
 def default_output(source: Source, target: Format) -> Path:
@@ -269,6 +274,7 @@ def _finish(
     made = _proof(attempts, done, via)
     golden = done.expectation.golden if done.expectation is not None else []
     proof.attach(done.result, target, attempts.signature, made, golden, model_name=staging.destination.name)
+    attempts.workers.check_time()
     path = staging.commit(done.result)
     return Artifact(path, target, attempts.signature, made)
 

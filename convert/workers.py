@@ -26,6 +26,7 @@ class Workers:
 
     def __init__(self, *, verbose: bool = False, timeout: float | None = None) -> None:
         self.verbose = verbose
+        self.timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._workers: dict[str, Worker] = {}
         self._warming: dict[str, threading.Thread] = {}
@@ -42,6 +43,22 @@ class Workers:
             else:
                 worker.close()
         self._workers.clear()
+
+    def check_time(self) -> None:
+        """Refuse to go on when the time for all requests is over.
+
+        What was cut short may have been a part of the proof that can be done without, such as the source in float64: a
+        weaker proof must not come of a shorter time.
+
+        Raises:
+            WorkerError: If it is over.
+        """
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            error = WorkerError(
+                f"The conversion ran out of time ({self.timeout:g} s).", "Give it more seconds with --timeout."
+            )
+            error.how = "timeout"
+            raise error
 
     def get(self, framework: str) -> Worker:
         """The worker of a framework.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import os
 import signal
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -82,3 +84,21 @@ def add_node() -> Callable[..., Any]:
         pytest.skip("this machine is too busy to start a node of Ray within 30 seconds")
 
     return add
+
+
+@pytest.fixture(scope="session")
+def save_tiny() -> Callable[..., Path]:
+    """Saves ``y = tanh(x @ w)`` as ONNX and returns the path."""
+    path = Path(__file__).parent / "convert" / "tiny_onnx.py"
+    spec = importlib.util.spec_from_file_location("shared_tiny_onnx", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast(Callable[..., Path], module.save_tiny)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, save_tiny: Callable[..., Path]) -> Path:
+    """An ONNX model, ``y = tanh(x @ w)``."""
+    return save_tiny(tmp_path / "tiny.onnx")

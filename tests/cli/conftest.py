@@ -1,28 +1,15 @@
 """A command line to call in this process, and a model for it."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location(
-    "cli_tiny_onnx", Path(__file__).parent.parent / "convert" / "tiny_onnx.py"
-)
-_tiny_onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_tiny_onnx)
-
 
 @pytest.fixture
-def save_tiny():
-    return _tiny_onnx.save_tiny
-
-
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
+def tiny(tmp_path, monkeypatch, save_tiny):
     """An ONNX model, in a folder that is the current one."""
     monkeypatch.chdir(tmp_path)
-    return _tiny_onnx.save_tiny(tmp_path / "tiny.onnx")
+    return save_tiny(tmp_path / "tiny.onnx")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A source of a few numbers, and contenders that behave as a test wants them to."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -11,20 +10,6 @@ from xport.formats import Format
 from xport.validate.comparing import making
 
 TESTS = Path(__file__).parent.parent
-_spec = importlib.util.spec_from_file_location("compare_tiny_onnx", TESTS / "convert" / "tiny_onnx.py")
-_tiny_onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_tiny_onnx)
-
-
-@pytest.fixture
-def save_tiny():
-    return _tiny_onnx.save_tiny
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """An ONNX model, ``y = tanh(x @ w)``."""
-    return _tiny_onnx.save_tiny(tmp_path / "tiny.onnx")
 
 
 @pytest.fixture

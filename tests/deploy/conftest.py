@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 from pathlib import Path
 
@@ -10,29 +9,12 @@ import pytest
 
 from xport.convert.api import convert
 
-_TINY = Path(__file__).parent.parent / "convert" / "tiny_onnx.py"
-
-
-def _load_tiny():
-    spec = importlib.util.spec_from_file_location("serve_tiny_onnx", _TINY)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-save_tiny_onnx = _load_tiny().save_tiny
-
 
 @pytest.fixture(scope="session")
-def save_tiny():
-    return save_tiny_onnx
-
-
-@pytest.fixture(scope="session")
-def proven(tmp_path_factory):
+def proven(tmp_path_factory, save_tiny):
     """The same small model, proven, by format; made when first asked for."""
     folder = tmp_path_factory.mktemp("proven")
-    source = save_tiny_onnx(folder / "source.onnx")
+    source = save_tiny(folder / "source.onnx")
     made: dict[str, Path] = {}
 
     def proven(name: str) -> Path:

@@ -10,6 +10,7 @@ import pytest
 import sandbox
 from onnx import TensorProto, helper, numpy_helper
 
+import xport
 from xport.convert.workers import LONGEST_REQUEST, Workers
 from xport.errors import WorkerError
 
@@ -44,6 +45,13 @@ def test_a_conversion_ends_in_time(target: str, endless: Path) -> None:
     assert "ran out of time" in words
     assert "--timeout" in words
     assert [p.name for p in endless.parent.iterdir()] == ["endless.onnx"]
+
+
+def test_a_short_time_makes_no_weaker_proof(tiny: Path, tmp_path: Path) -> None:
+    """The source in float64 takes longer than this; without it the verdict would be a looser one."""
+    with pytest.raises(WorkerError, match="ran out of time"):
+        xport.convert(tiny, "onnx", tmp_path / "out.onnx", timeout=1.0)
+    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_all_requests_share_the_time() -> None:

@@ -1,6 +1,5 @@
 """Plans, tiny models, and jobs that take no time."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,22 +9,13 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-_spec = importlib.util.spec_from_file_location("many_tiny_onnx", HERE.parent / "convert" / "tiny_onnx.py")
-_tiny_onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_tiny_onnx)
-
 
 @pytest.fixture
-def save_tiny():
-    return _tiny_onnx.save_tiny
-
-
-@pytest.fixture
-def models(tmp_path, monkeypatch):
+def models(tmp_path, monkeypatch, save_tiny):
     """The current folder, with models a.onnx, b.onnx and c.onnx in it."""
     monkeypatch.chdir(tmp_path)
     for i, name in enumerate("abc"):
-        _tiny_onnx.save_tiny(tmp_path / f"{name}.onnx", scale=1.0 + i)
+        save_tiny(tmp_path / f"{name}.onnx", scale=1.0 + i)
     return tmp_path
 
 

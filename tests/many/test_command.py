@@ -51,7 +51,7 @@ def test_options_that_do_not_fit_are_refused(call, two, models, arguments, words
 
 
 def test_options_of_plans_alone_are_refused(call, models):
-    for arguments in (["--jobs", "2"], ["--timeout", "2"], ["--executor", "ray"]):
+    for arguments in (["--jobs", "2"], ["--executor", "ray"]):
         code, _, err = call("convert", "a.onnx", "--to", "onnx", *arguments)
         assert (code, f"{arguments[0]} is for --many" in err) == (2, True)
     assert call("convert", "a.onnx")[0] == 2

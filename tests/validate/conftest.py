@@ -1,24 +1,9 @@
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("validate_tiny_onnx", HERE.parent / "convert" / "tiny_onnx.py")
-_tiny_onnx = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_tiny_onnx)
-
-
-@pytest.fixture
-def save_tiny():
-    return _tiny_onnx.save_tiny
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """An ONNX model, ``y = tanh(x @ w)``."""
-    return _tiny_onnx.save_tiny(tmp_path / "tiny.onnx")
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
-from xport.cli.validate import check_targets, names_from
+from xport.cli.reports import check_targets
+from xport.cli.validate import names_from
 from xport.errors import DestinationError, ParityError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,12 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
+from xport.cli.reports import check_targets, write_report
 from xport.cli.served_options import typed_command
-from xport.cli.validate import Numbers, check_targets
-from xport.errors import DestinationError
+from xport.cli.validate import Numbers
 
 if TYPE_CHECKING:
-    from xport.validate.comparing.results import CompareReport
+    pass
 
 _STDOUT = "-"
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -69,7 +68,7 @@ def compare(model: str, json_file: str | None, verbose: bool, **arguments: Any) 
             command=typed_command("compare"),
             **arguments,
         )
-        _write(report, targets, tell)
+        write_report(report, targets, tell)
     if output.json:
         output.print_json(report.to_json())
     else:
@@ -77,14 +76,3 @@ def compare(model: str, json_file: str | None, verbose: bool, **arguments: Any) 
 
         show(output, report)
     return report.exit_code
-
-
-def _write(report: CompareReport, targets: dict[str, Path | None], tell: Any) -> None:
-    if (path := targets["--json"]) is not None:
-        try:
-            path.write_text(json_module.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
-    if (path := targets["--report"]) is not None:
-        tell("drawing the report")
-        report.write_page(path)

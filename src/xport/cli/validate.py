@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,12 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
+from xport.cli.reports import check_targets, write_report
 from xport.cli.served_options import served_fields, served_options, typed_command
 from xport.errors import DestinationError, ParityError, UsageError
 
 if TYPE_CHECKING:
-    from xport.validate.results import ValidationReport
+    pass
 
 _STDOUT = "-"
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -92,7 +92,11 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
             served=served_fields(arguments["headers"], arguments["token_file"], arguments["ca_file"]),
             **{key: arguments[key] for key in _PASSED_ON},
         )
-        _write(report, targets, tell)
+        if (path := targets["--junit"]) is not None:
+            from xport.validate.reports.junit import write_junit
+
+            write_junit(report, path)
+        write_report(report, targets, tell)
         if arguments["tensorboard"] is not None:
             report.write_tensorboard(arguments["tensorboard"])
     if output.json:
@@ -135,25 +139,6 @@ def names_from(mapped: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
-def check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], baseline: Path | None) -> None:
-    """Refuse to write over what is read, and what cannot be written, before the work begins."""
-    read = {Path(name).absolute() for name in artifacts} | ({baseline.absolute()} if baseline is not None else set())
-    for option, path in targets.items():
-        if path is None:
-            continue
-        if path.absolute() in read:
-            raise UsageError(f"{option} would write over {path}, which is read.", "Name another file.")
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            what = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
-            raise DestinationError(f"{path}, given with {option}, {what}.", "Name a file in an existing folder.")
-        if path.is_file() and path.read_bytes()[:1] not in (b"", b"{", b"<"):
-            raise UsageError(f"{path}, given with {option}, exists and is no report.", "Name another file.")
-        if option == "--report":
-            from xport.validate.reports.page import check_packages
-
-            check_packages()
-
-
 def _check_folder(path: Path | None) -> None:
     """Refuse a folder for TensorBoard that cannot be one, before the work begins."""
     if path is None:
@@ -164,18 +149,3 @@ def _check_folder(path: Path | None) -> None:
     if path.is_file() or not path.absolute().parent.is_dir():
         what = "is a file" if path.is_file() else "lies in a folder that does not exist"
         raise DestinationError(f"{path}, given with --tensorboard, {what}.", "Name a folder in an existing one.")
-
-
-def _write(report: ValidationReport, targets: dict[str, Path | None], tell: Any) -> None:
-    if (path := targets["--json"]) is not None:
-        try:
-            path.write_text(json_module.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
-    if (path := targets["--junit"]) is not None:
-        from xport.validate.reports.junit import write_junit
-
-        write_junit(report, path)
-    if (path := targets["--report"]) is not None:
-        tell("drawing the report")
-        report.write_page(path)
