@@ -103,6 +103,7 @@ def test_a_recurrent_model_with_the_users_inputs(tmp_path):
 
 def test_a_live_module_and_a_missing_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing that was compiled before
     report = xport.compare(
         Taste().eval(),
         example_inputs=(torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)),
