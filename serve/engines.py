@@ -101,16 +101,21 @@ ENGINES: Mapping[str, Engine] = {
 """Every engine by name."""
 
 
-def find(name: str) -> Engine:
+def find(name: str, *, packaged: bool = False) -> Engine:
     """The engine of a name.
 
+    Args:
+        name: One of those in `ENGINES`.
+        packaged: Whether one is wanted for which something is packaged, and only those are offered.
+
     Raises:
-        UsageError: If there is none.
+        UsageError: If there is none of that name.
     """
     try:
         return ENGINES[name]
     except KeyError as error:
-        raise UsageError(f"There is no engine {name!r}.", f"Use one of {', '.join(ENGINES)}.") from error
+        offered = [engine.name for engine in ENGINES.values() if engine.writer or not packaged]
+        raise UsageError(f"There is no engine {name!r}.", f"Use one of {', '.join(offered)}.") from error
 
 
 def resolve(function: str) -> Any:

@@ -58,7 +58,7 @@ def package(
         ConversionError: If a model cannot be converted to what the engine serves.
         ParityError: If a model's numbers moved.
     """
-    chosen = engines.find(engine)
+    chosen = engines.find(engine, packaged=True)
     if not chosen.writer:
         raise UsageError(
             f"Nothing is packaged for {engine}: it serves models where they lie.",

@@ -21,7 +21,7 @@ class EngineType(click.ParamType):  # type: ignore[type-arg]  # generic only in 
         """The name, if there is such an engine."""
         from xport.serve.engines import find
 
-        return find(str(value)).name
+        return find(str(value), packaged=True).name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The engines that begin like this."""
