@@ -155,8 +155,10 @@ READERS = {
     "proof_sheet": Reader(_sheet, (_PROOF,)),
     "golden": Reader(golden.decode, (_golden_seed(),)),
     "npz": Reader(_file("x.npz", read_npz), (_golden_seed(),)),
-    "signature_text": Reader(_signature, (b"x:float32[batch,3,224,224]", b"a.b:int64[]", b"s:string[?]")),
-    "plan": Reader(_plan, (b"default: {seed: 5}\nmodels: [{source: 'zoo:mlp', to: [onnx, {tflite: {seed: 6}}]}]",)),
+    "signature_text": Reader(_signature, (b"x:float32[batch,3,224,224]", b"a.b:int64[]", b"s:string[words]")),
+    "plan": Reader(
+        _plan, (b"default: {seed: 5}\nmodels: [{source: 'zoo:mnist_mlp', to: [onnx, {tflite: {seed: 6}}]}]",)
+    ),
     "inspect_onnx": Reader(_file("i.onnx", inspect), ("x.onnx",)),
     "inspect_tflite": Reader(_file("i.tflite", inspect), ("x.tflite",)),
     "inspect_savedmodel": Reader(_saved_model(inspect), ("saved/saved_model.pb",)),

@@ -42,6 +42,8 @@ def find(source: Source) -> Findings:
     graphs = list(_graphs(model.graph))
     nodes = [node for graph in graphs for node in graph.node]
     nodes += [node for function in model.functions for node in _function_nodes(function)]
+    if not all(isinstance(text, str) for text in _names(model, nodes)):
+        raise UnreadableModelError(f"{path} is a broken ONNX file: an operator, domain or producer is no UTF-8 text.")
     return Findings(
         signature=reconcile(read_signature(path), path, Format.ONNX),
         parameters=sum(_weights(tensor) for tensor in _tensors(graphs, nodes)),
@@ -55,6 +57,16 @@ def find(source: Source) -> Findings:
         },
         files=tuple(path.parent / location for location in onnx_file.external_files(path)),
     )
+
+
+def _names(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    """Every text that is told; protobuf gives one that is no UTF-8 as bytes."""
+    yield from (model.producer_name, model.producer_version)
+    for node in nodes:
+        yield from (node.op_type, node.domain)
+    for function in model.functions:
+        yield from (function.name, function.domain)
+    yield from (entry.domain for entry in model.opset_import)
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
