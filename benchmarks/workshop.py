@@ -16,7 +16,7 @@ from planted import FAULTS, Fault, planted
 
 from xport.convert.api import read_signature
 from xport.convert.expectation import Expectation, expect
-from xport.convert.gate import _as_source as as_source
+from xport.convert.gate import as_source
 from xport.convert.routes import RUNTIME_OF, STEPS
 from xport.convert.source import Source, open_source
 from xport.convert.workers import Workers
