@@ -21,8 +21,8 @@ from xport.convert.quantizing.request import Data, Reduction, asked
 from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
 from xport.convert.staging import Staging, unwritable
-from xport.convert.workers import Workers
-from xport.errors import ParityError, UsageError, WorkerError, XportError
+from xport.convert.workers import Workers, out_of_time
+from xport.errors import ParityError, UsageError, XportError
 from xport.formats import Format
 from xport.signature import Signature, TensorSpec
 from xport.validate.inputs import check_user_inputs, load_user_inputs, read_npz
@@ -153,7 +153,7 @@ def convert(
             )
             return _finish(attempts, routes, target, via=tuple(via), keep_failed=keep_failed, reduction=reduction)
         except XportError as error:
-            if not (isinstance(error, WorkerError) and error.how == "timeout"):
+            if not out_of_time(error):
                 workers.check_time()  # whatever failed may have failed for want of time
             raise
 

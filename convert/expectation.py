@@ -11,8 +11,8 @@ import numpy as np
 
 from xport.convert.routes import RUNTIME_OF
 from xport.convert.source import Source, open_source
-from xport.convert.workers import Workers
-from xport.errors import ConversionError, InputsError, MissingRuntimeError, WorkerError, XportError
+from xport.convert.workers import Workers, out_of_time
+from xport.errors import ConversionError, InputsError, MissingRuntimeError, XportError
 from xport.formats import Format
 from xport.signature import Signature
 from xport.validate import bounds
@@ -187,12 +187,12 @@ def _run_ladders(
                 except MissingRuntimeError:
                     raise
                 except XportError as error:
-                    if position < 2 or _out_of_time(error):
+                    if position < 2 or out_of_time(error):
                         raise
                     return drawn[:position], outputs
             return drawn, outputs
         except XportError as error:
-            if _out_of_time(error):  # other sizes would take as long
+            if out_of_time(error):  # other sizes would take as long
                 raise
             failures.append(error)
     sizes = "two settings of its dynamic dimensions" if signature.symbols else "inputs of its signature"
@@ -201,10 +201,6 @@ def _run_ladders(
         "Write a number for a dimension that cannot vary, for example --input 'x:float32[1,3,224,224]', "
         "or give inputs that it runs on with --inputs file.npz.",
     ) from failures[0]
-
-
-def _out_of_time(error: XportError) -> bool:
-    return isinstance(error, WorkerError) and error.how == "timeout"
 
 
 def _run_around(runner: Runner, signature: Signature, given: Tensors) -> tuple[list[Case], list[Tensors]]:

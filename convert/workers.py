@@ -125,6 +125,11 @@ class Workers:
         thread.start()
 
 
+def out_of_time(error: XportError) -> bool:
+    """Whether an error says that a request took too long."""
+    return isinstance(error, WorkerError) and error.how == "timeout"
+
+
 def _preload(worker: Worker, framework: str) -> None:
     try:
         worker.call("xport.convert.workers:import_here", framework)
