@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
 
-from xport.errors import ConversionError
+from xport.errors import ConversionError, UnsupportedError
 from xport.signature import Dim, Signature, TensorSpec, numpy_dtype
 
 EXTERNAL_DATA_BYTES = 1_000_000_000
@@ -20,6 +20,7 @@ def align_interface(model: ir.Model, signature: Signature) -> None:
     """Give a graph the names, order and symbols of a signature, and add inputs that an exporter dropped.
 
     Only names change. Where a graph's types or sizes contradict the signature, that is an exporter's mistake.
+    Inputs and outputs share one namespace in ONNX: an output may have an input's name only if it is that input.
 
     Args:
         model: The model; changed in place.
@@ -27,11 +28,14 @@ def align_interface(model: ir.Model, signature: Signature) -> None:
 
     Raises:
         ConversionError: If the graph has other dtypes, ranks or fixed sizes than the signature.
+        UnsupportedError: If an input and another output have one name.
     """
     graph = model.graph
     inputs = _match_inputs(graph, signature.inputs)
-    outputs = _separate_outputs(graph, signature.outputs)
-    pairs = [*zip(inputs, signature.inputs, strict=True), *zip(outputs, signature.outputs, strict=True)]
+    named = {spec.name: value for value, spec in zip(inputs, signature.inputs, strict=True)}
+    outputs = _separate_outputs(graph, signature.outputs, named)
+    pairs = [*zip(inputs, signature.inputs, strict=True)]
+    pairs += [(v, s) for v, s in zip(outputs, signature.outputs, strict=True) if v is not named.get(s.name)]
     _rename_values(graph, pairs)
     graph.inputs.clear()
     graph.inputs.extend(inputs)
@@ -82,15 +86,19 @@ def _data_type(spec: TensorSpec) -> ir.DataType:
     return ir.DataType.STRING if spec.dtype == "string" else ir.DataType.from_numpy(numpy_dtype(spec.dtype))
 
 
-def _separate_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> list[ir.Value]:
-    """The graph's outputs, each a value of its own that some node produces."""
+def _separate_outputs(graph: ir.Graph, specs: Sequence[TensorSpec], inputs: Mapping[str, ir.Value]) -> list[ir.Value]:
+    """The graph's outputs: each a value of its own that some node produces, or the input of its name."""
     if len(graph.outputs) != len(specs):
         raise ConversionError(
             f"The exported graph gives {len(graph.outputs)} outputs, expected {len(specs)}: "
             f"{', '.join(spec.name for spec in specs)}."
         )
     seen: set[int] = set()
-    for i, value in enumerate(list(graph.outputs)):
+    for i, (value, spec) in enumerate(zip(list(graph.outputs), specs, strict=True)):
+        if value is inputs.get(spec.name):
+            continue
+        if spec.name in inputs:
+            raise _one_name(spec.name)
         if id(value) in seen or value.producer() is None:
             node = ir.node("Identity", [value])
             node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
@@ -98,6 +106,14 @@ def _separate_outputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> list[ir.V
             graph.outputs[i] = value = node.outputs[0]
         seen.add(id(value))
     return list(graph.outputs)
+
+
+def _one_name(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"An input and an output are both called {name!r}, and are not the same: ONNX, which every conversion of this "
+        "file goes through, has one name for one value.",
+        f"Give the output another name in the source model, such as {name + '_out'!r}, and save it again.",
+    )
 
 
 def _rename_values(graph: ir.Graph, pairs: Sequence[tuple[ir.Value, TensorSpec]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import xport
+from xport.errors import XportError
 
 INPUTS = ("x:0", "input.1", "a/b", "class")
 OUTPUTS = ("out/put", "1", "B", "a")
@@ -45,3 +46,40 @@ def test_odd_names_survive(model: Path, tmp_path: Path, target: str) -> None:
     np.testing.assert_array_equal(outputs["1"], inputs["x:0"] - inputs["a/b"])
     np.testing.assert_array_equal(outputs["B"], inputs["input.1"] * inputs["class"])
     np.testing.assert_array_equal(outputs["a"], -inputs["class"])
+
+
+def tensor(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3])
+
+
+@pytest.mark.parametrize(
+    ("target", "options"), [("onnx", {}), ("onnx", {"opset": 19}), ("savedmodel", {}), ("tflite", {})]
+)
+def test_an_input_may_also_be_an_output(tmp_path: Path, target: str, options: dict[str, int]) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    graph = helper.make_graph(nodes, "through", [tensor("x")], [tensor("x"), tensor("y")])
+    path = tmp_path / "through.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    artifact = xport.convert(path, to=target, output=tmp_path / "result", options=options)
+    inputs = {"x": np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)}
+    with xport.load(artifact.path) as run:
+        outputs = run(inputs)
+    assert tuple(outputs) == ("x", "y")
+    np.testing.assert_array_equal(outputs["x"], inputs["x"])
+    np.testing.assert_array_equal(outputs["y"], np.maximum(inputs["x"], 0))
+
+
+def test_two_things_of_one_name_are_refused_where_onnx_comes_in(tmp_path: Path) -> None:
+    """A SavedModel keeps the names of its inputs apart from those of its outputs."""
+    import tensorflow as tf
+
+    class Counter(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="n")])
+        def __call__(self, n: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"n": n + 1.0}
+
+    counter = Counter()
+    tf.saved_model.save(counter, str(tmp_path / "counter"), signatures={"serving_default": counter.__call__})
+    with pytest.raises(XportError, match="both called 'n'"):
+        xport.convert(tmp_path / "counter", to="onnx", output=tmp_path / "counter.onnx")
+    assert not (tmp_path / "counter.onnx").exists()
