@@ -78,6 +78,14 @@ class Machine:
         if not kept:
             archive.unlink()
 
+    def why_not_run(self, image: str) -> str:
+        """Why this machine cannot run containers at all, whatever is in them; empty if it can."""
+        try:
+            self("podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "all", image, "true")
+        except AssertionError as error:
+            return f"this machine runs no containers: {error}"
+        return ""
+
     def _pip(self, setting: str) -> str:
         return self(sys.executable, "-m", "pip", "config", "get", f"global.{setting}", check=False)
 

@@ -43,6 +43,8 @@ pytestmark = pytest.mark.timeout(3000)
 def machine(tmp_path_factory):
     made = machine_module.Machine(tmp_path_factory.mktemp("containers"))
     made.base(PYTHON_IMAGE)
+    if trouble := made.why_not_run(PYTHON_IMAGE):
+        pytest.skip(trouble)
     yield made
     made("podman", "--runtime", "runc", "rm", "-a", "-f", check=False)
     made("podman", "rmi", "-a", "-f", check=False)
@@ -110,6 +112,7 @@ def start(machine):
         machine.remove(container.name)
 
 
+@pytest.mark.slow(turn=0, turns=3)
 def test_tf_serving(machine, model, start, tmp_path):
     """The image of TF Serving is not to be had here: the strict stand-in takes its place, the rest is real."""
     context = tmp_path / "base"
@@ -135,6 +138,7 @@ def test_tf_serving(machine, model, start, tmp_path):
     assert status["model_version_status"][0]["state"] == "AVAILABLE"
 
 
+@pytest.mark.slow(turn=1, turns=3)
 def test_torchserve(machine, model, start, tmp_path):
     path, cases = model
     bundle = package([path], "torchserve", tmp_path / "bundle")
@@ -152,9 +156,7 @@ def test_torchserve(machine, model, start, tmp_path):
     container.stop()
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("xport.cli.serve") is None, reason="this checkout has no `xport serve` yet"
-)
+@pytest.mark.slow(turn=2, turns=3)
 def test_embedded(machine, model, start, tmp_path):
     path, cases = model
     bundle = package([path], "embedded", tmp_path / "bundle")
