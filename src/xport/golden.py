@@ -91,7 +91,7 @@ def decode(data: bytes) -> list[Case]:
         manifest = json.loads(arrays[_MANIFEST].tobytes())
         cases = [tuple(_unpack(part, arrays) for part in case) for case in manifest]
         return [(inputs, outputs) for inputs, outputs in cases]
-    except (*BROKEN, TypeError, UsageError) as error:
+    except (*BROKEN, AttributeError, UsageError) as error:
         raise UnreadableModelError(
             f"The golden inputs and outputs are broken: {error}", "Convert the model again."
         ) from error
