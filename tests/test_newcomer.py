@@ -1,4 +1,4 @@
-"""A newcomer's first hour: a fresh clone, and the README's two commands, with everything that they set up themselves."""
+"""A newcomer's first hour: a fresh clone, and the README's two commands, with all that they set up themselves."""
 
 from __future__ import annotations
 
