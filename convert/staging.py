@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import tempfile
@@ -95,14 +96,16 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        full = self._made is not None and error is not None and is_full(self._made, error)
+        full = None
+        if self._made is not None and error is not None and is_full(self._made, error):
+            full = _some_disk_full(self.destination)  # while what fills it is there
         if self._made is not None:
             shutil.rmtree(self._made, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        if full and not isinstance(error, DestinationError):
-            raise disk_full(self.destination) from error
+        if full is not None and not isinstance(error, DestinationError):
+            raise full from error
 
     def room(self, name: str) -> Path:
         """A new folder inside the staging folder.
@@ -187,6 +190,24 @@ def disk_full(destination: Path) -> DestinationError:
         f"The disk of {destination.parent} is full; nothing was written to {destination.name}.",
         "Free some space, or choose an --output on another disk.",
     )
+
+
+def _some_disk_full(destination: Path) -> DestinationError:
+    """The error where frameworks do not say which disk: that of temporary files, if it has less room."""
+    temporary = Path(tempfile.gettempdir())
+    if _free(temporary) >= _free(destination.parent):
+        return disk_full(destination)
+    return DestinationError(
+        f"The disk for temporary files, {temporary}, is full; nothing was written to {destination.name}.",
+        "Free some space there, or have them elsewhere: export TMPDIR=/path/with/room",
+    )
+
+
+def _free(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return math.inf
 
 
 def unwritable(error: OSError, destination: Path) -> DestinationError:

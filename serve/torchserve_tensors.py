@@ -12,14 +12,22 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 BYTES_LIMIT = 2**30
 """The most bytes that a compressed request may unpack to."""
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+_UNPACKING: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error)
+try:
+    from lzma import LZMAError
+
+    _UNPACKING += (LZMAError,)
+except ImportError:  # a Python without lzma; `zipfile` refuses such members by a RuntimeError
+    pass
+_BROKEN: tuple[type[Exception], ...] = (
+    *(*_UNPACKING, struct.error, EOFError, OSError, TokenError, SyntaxError, TypeError, OverflowError),
     *(ValueError, KeyError, IndexError, RuntimeError, MemoryError),
 )
 """What reading a broken archive raises; the same as `xport.archives.BROKEN`, which is not at hand here."""
@@ -82,7 +90,7 @@ def read_npy(raw: bytes, name: str) -> np.ndarray:
         # Big-endian files are as good as others: what counts is the values.
         values = np.frombuffer(raw, dtype, count=count, offset=stream.tell()).astype(dtype.newbyteorder("="))
         return values.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, KeyError, TypeError, SyntaxError, OverflowError) as error:
+    except _BROKEN as error:
         raise BadRequestError(f"Input {name!r} is no .npy file that can be read: {error}") from error
 
 

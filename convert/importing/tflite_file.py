@@ -93,6 +93,13 @@ class File:
                     raise ValueError("an operator names tensors that are missing")
             if any(not 0 <= i < count for part in (graph.inputs, graph.outputs) if part is not None for i in part):
                 raise ValueError("an input or output is missing")
+        for signature in self.model.signatureDefs or ():
+            if not 0 <= signature.subgraphIndex < len(self.model.subgraphs):
+                raise ValueError("a signature's graph is missing")
+            count = len(self.model.subgraphs[signature.subgraphIndex].tensors)
+            entries = [*(signature.inputs or ()), *(signature.outputs or ())]
+            if any(not 0 <= entry.tensorIndex < count for entry in entries):
+                raise ValueError("a signature names tensors that are missing")
 
     def operator(self, op: Any) -> str:
         """The name of an operator; custom ones are written ``CUSTOM:name``."""

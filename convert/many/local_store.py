@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from xport import replacing
 from xport.convert.many.digest import source_digest
 from xport.convert.many.places import RECORDS
 from xport.convert.staging import Staging, unwritable
@@ -90,6 +91,7 @@ class LocalStore:
         """Remove what a task's killed process left; inside `locked`."""
         for left in self._rooms.glob(f"{_label(name)}.*"):
             _remove(left)
+        replacing.sweep(self._file(name, ".json"))
 
     def checksum(self, name: str) -> str | None:
         """The hash of what lies at a task's place; None if nothing does."""
@@ -108,13 +110,9 @@ class LocalStore:
 
     def write(self, name: str, record: dict[str, Any]) -> None:
         """Write the record of a task, by one rename."""
-        target = self._file(name, ".json")
-        fresh = target.with_name(f"{target.name}.new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, target)
+        replacing.write_text(
+            self._file(name, ".json"), json.dumps(record, indent=1), "Make room, and run the plan again."
+        )
 
     def publish(self, result: Path, name: str) -> None:
         """Move a result to its place, in place of what is there.

@@ -122,21 +122,24 @@ class EmbeddedServer:
         stack.push_async_callback(server.stop, 1.0)
 
 
-async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> None:
+async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> signal.Signals | None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Returns:
+        The signal that came before anything was served; None if it served.
 
     Raises:
         XportError: If the server cannot start; nothing is left running.
     """
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.put_nowait, number)
     starting = asyncio.create_task(EmbeddedServer(models, options).__aenter__())
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(stop.get())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await _cancel(starting)
-        return
+        return stopping.result()
     server = await starting
     scheme = "https" if options.tls_cert else "http"
     if server.grpc_port is not None:
@@ -147,6 +150,7 @@ async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> No
         _log.info("Finishing what is in flight.")
     finally:
         await server.__aexit__(None, None, None)
+    return None
 
 
 def cannot_listen(host: str, port: int, error: OSError, option: str) -> UsageError:

@@ -13,6 +13,7 @@ from xport import onnx_file, proof
 from xport.artifact import Proof
 from xport.convert.api import convert, read_signature
 from xport.convert.source import ZOO_PREFIX, Source, open_source
+from xport.convert.staging import is_full
 from xport.convert.workers import Workers
 from xport.errors import DestinationError, UsageError
 from xport.formats import Format
@@ -171,6 +172,8 @@ def _copy(source: Source, path: Path) -> None:
                 (path.parent / location).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source.path.parent / location, path.parent / location)
     except (OSError, shutil.Error) as error:
+        if is_full(path.parent, error):
+            raise  # whoever knows the bundle's name will tell
         raise DestinationError(f"{source.name} cannot be copied: {error}", "Check permissions and space.") from error
 
 

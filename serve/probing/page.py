@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xport.replacing import write_text
 from xport.serve.probing.results import Outcome, ProbeReport
 from xport.serve.probing.words import UNPROVEN, load_words
 from xport.validate.reports import charts, page
@@ -39,4 +40,4 @@ def write_page(report: ProbeReport, path: str | Path) -> None:
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
         DestinationError: If it cannot be written.
     """
-    page.write_text(render_page(report), path)
+    write_text(path, render_page(report))

@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 from xport.errors import UnreadableModelError
 
@@ -14,8 +15,15 @@ LARGEST_RATIO = 100
 ALWAYS_FINE = 64 << 20
 """Bytes that may be unpacked whatever the ratio."""
 
-BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+_UNPACKING: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error)
+try:
+    from lzma import LZMAError
+
+    _UNPACKING += (LZMAError,)
+except ImportError:  # a Python without lzma; `zipfile` refuses such members by a RuntimeError
+    pass
+BROKEN: tuple[type[Exception], ...] = (
+    *(*_UNPACKING, struct.error, EOFError, OSError, TokenError, SyntaxError, TypeError, OverflowError),
     *(ValueError, KeyError, IndexError, RuntimeError, MemoryError),
 )
 """What `zipfile`, and `numpy.load` on top of it, raise on a broken archive: found by fuzzing, stated nowhere."""

@@ -28,6 +28,7 @@ TOTAL_LIMIT = 16 * 2**20
 SINGLE_LIMIT = 64 * 2**20
 """…unless the smallest alone has more; up to this one it is kept nevertheless."""
 
+_BROKEN: tuple[type[Exception], ...] = (*BROKEN, AttributeError, UsageError)
 _MANIFEST = "manifest"
 _MEMBER_COUNT_LIMIT = 10_000
 _TOTAL_READ_LIMIT = 2 * SINGLE_LIMIT
@@ -91,7 +92,7 @@ def decode(data: bytes) -> list[Case]:
         manifest = json.loads(arrays[_MANIFEST].tobytes())
         cases = [tuple(_unpack(part, arrays) for part in case) for case in manifest]
         return [(inputs, outputs) for inputs, outputs in cases]
-    except (*BROKEN, TypeError, UsageError) as error:
+    except _BROKEN as error:
         raise UnreadableModelError(
             f"The golden inputs and outputs are broken: {error}", "Convert the model again."
         ) from error

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import bodies
+
 from xport import golden, proof
 from xport.convert import onnx_signature, savedmodel_signature, tflite_signature
 from xport.convert.many import plan_check, plan_text
-from xport.errors import XportError
+from xport.errors import UsageError, XportError
 from xport.formats import Format, detect
 from xport.inspection import inspect
 from xport.serve import torchserve_tensors
-from xport.serve.protocols import json_text, tf_examples, tf_predict, v2_infer, v2_protos
-from xport.serve.tf_serving_protos import from_tensor_proto
-from xport.signature import Signature, TensorSpec
-from xport.tf_protos import framework
+from xport.signature import TensorSpec
 from xport.validate.inputs import read_npz
 
 ALLOWED = (XportError, torchserve_tensors.BadRequestError)
 """What a reader may raise; everything else is a finding."""
-SIGNATURE = Signature(
-    (TensorSpec("x", "float32", ("batch", 2)), TensorSpec("ids", "int64", None), TensorSpec("s_bytes", "string", None)),
-    (TensorSpec("y", "float32", ("batch", 2)),),
-)
 _ROOM = Path(tempfile.mkdtemp(prefix="xport-fuzz-"))
 atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
-_LIMIT = 2**20
 _PLAN_BYTES = 4096
 
 
@@ -84,53 +80,18 @@ def _plan(data: bytes) -> object:
     return plan_check.check_plan(plan_text.read_plan(_ROOM / "plan.yaml"), _ROOM, output=str(_ROOM / "out"))
 
 
-def _tf_predict(data: bytes) -> object:
-    return tf_predict.tensors(tf_predict.read_body(json_text.parse(data)), SIGNATURE)
+def _shown(path: Path) -> object:
+    """What ``xport inspect`` prints, in both forms."""
+    from xport.cli.run import run
 
-
-def _tf_examples(data: bytes) -> object:
-    return tf_examples.read_body(json_text.parse(data))
-
-
-def _v2(data: bytes) -> object:
-    """The first byte says how long the JSON is; 0 stands for no header."""
-    length = str(data[0]) if data and data[0] else None
-    body = v2_infer.read_body(data[1:], length)
-    v2_infer.wanted(body.document, SIGNATURE)
-    return v2_infer.tensors(body, SIGNATURE)
-
-
-def _grpc_v2(data: bytes) -> object:
-    request = v2_protos.inference.ModelInferRequest()
-    if not _parsed(request, data):
-        return None
-    return v2_protos.tensors(request, SIGNATURE)
-
-
-def _grpc_tf(data: bytes) -> object:
-    tensor = framework.TensorProto()
-    return from_tensor_proto(tensor, limit=_LIMIT) if _parsed(tensor, data) else None
-
-
-def _parsed(message: object, data: bytes) -> bool:
-    """Whether gRPC itself would have let a message through."""
-    from google.protobuf.message import DecodeError
-
-    try:
-        message.ParseFromString(data)  # type: ignore[attr-defined]
-    except DecodeError:
-        return False
+    for form in ([], ["--json"]):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
+            code = run(["inspect", str(path), *form])
+        if code == UsageError.exit_code:
+            raise UsageError(told.getvalue())
+        if code:
+            raise RuntimeError(told.getvalue())
     return True
-
-
-def _torchserve(data: bytes) -> object:
-    value = torchserve_tensors.parse(data)
-    return [torchserve_tensors.json_array(value, dtype, "x") for dtype in ("float32", "int8", "bool", "string")]
-
-
-def _v2_seed() -> bytes:
-    head = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
-    return bytes([len(head)]) + head + bytes(8)
 
 
 def _golden_seed() -> bytes:
@@ -139,7 +100,6 @@ def _golden_seed() -> bytes:
     return golden.encode([({"x": np.zeros((1, 2), np.float32)}, {"y": np.ones((1, 2), np.float32)})])
 
 
-_JSON = (b'{"instances":[[1.0,2.0]]}', b'{"inputs":{"x":[[1,2]],"ids":[3],"s_bytes":{"b64":"AA=="}}}')
 _PROOF = b'{"sheet_version":1,"signature":{"inputs":[{"name":"x","dtype":"float32","shape":["batch",4]}],"outputs":[]},'
 _PROOF += (
     b'"proof":{"proof_version":1,"source":{},"route":["onnx"],"versions":{},"options":{},"parity":[],"verified":true,'
@@ -149,9 +109,9 @@ _FILES = ("x.onnx", "x.tflite", "state.pt", "script.pt", "program.pt2", "x.safet
 
 READERS = {
     "detect": Reader(_file("model", detect), _FILES),
-    "proof_onnx": Reader(_file("m.onnx", lambda path: proof.read(path, Format.ONNX)), ("x.onnx",)),
-    "proof_tflite": Reader(_file("m.tflite", lambda path: proof.read(path, Format.TFLITE)), ("x.tflite",)),
-    "proof_torch": Reader(_file("m.pt", lambda path: proof.read(path, Format.TORCHSCRIPT)), ("script.pt",)),
+    "proof_onnx": Reader(_file("m.onnx", lambda path: proof.read(path, Format.ONNX)), ("sealed.onnx",)),
+    "proof_tflite": Reader(_file("m.tflite", lambda path: proof.read(path, Format.TFLITE)), ("sealed.tflite",)),
+    "proof_torch": Reader(_file("m.pt", lambda path: proof.read(path, Format.TORCHSCRIPT)), ("sealed.pt",)),
     "proof_sheet": Reader(_sheet, (_PROOF,)),
     "golden": Reader(golden.decode, (_golden_seed(),)),
     "npz": Reader(_file("x.npz", read_npz), (_golden_seed(),)),
@@ -159,21 +119,22 @@ READERS = {
     "plan": Reader(
         _plan, (b"default: {seed: 5}\nmodels: [{source: 'zoo:mnist_mlp', to: [onnx, {tflite: {seed: 6}}]}]",)
     ),
+    "shown": Reader(_file("told.onnx", _shown), ("sealed.onnx",)),
     "inspect_onnx": Reader(_file("i.onnx", inspect), ("x.onnx",)),
     "inspect_tflite": Reader(_file("i.tflite", inspect), ("x.tflite",)),
     "inspect_savedmodel": Reader(_saved_model(inspect), ("saved/saved_model.pb",)),
     "signature_onnx": Reader(_file("s.onnx", onnx_signature.read_signature), ("x.onnx",)),
     "signature_tflite": Reader(_file("s.tflite", tflite_signature.read_signature), ("x.tflite",)),
     "signature_savedmodel": Reader(_saved_model(savedmodel_signature.read_signature), ("saved/saved_model.pb",)),
-    "http_tf": Reader(_tf_predict, _JSON),
-    "http_examples": Reader(_tf_examples, (b'{"examples":[{"x":[1.0],"s":"a"}],"context":{"c":[1]}}',)),
-    "http_v2": Reader(_v2, (b'\x00{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}', _v2_seed())),
-    "grpc_v2": Reader(
-        _grpc_v2, (b"\x0a\x01m", b"\x2a\x0d\x0a\x01x\x12\x04FP32\x1a\x02\x01\x02\x3a\x08\0\0\0\0\0\0\0\0")
-    ),
-    "grpc_tf": Reader(_grpc_tf, (b"\x08\x01\x12\x04\x12\x02\x08\x02\x22\x08\0\0\0\0\0\0\0\0",)),
-    "torchserve_json": Reader(_torchserve, _JSON),
-    "torchserve_npz": Reader(torchserve_tensors.read_npz, (_golden_seed(),)),
+    "http_tf": Reader(bodies.http("/v1/models/one:predict"), bodies.TF_ONE),
+    "http_tf_named": Reader(bodies.http("/v1/models/three:predict"), bodies.TF_THREE),
+    "http_classify": Reader(bodies.http("/v1/models/classes:classify"), bodies.TF_EXAMPLES),
+    "http_regress": Reader(bodies.http("/v1/models/values:regress"), bodies.TF_EXAMPLES),
+    "http_v2": Reader(bodies.http_v2, bodies.v2_json()),
+    "grpc_v2": Reader(bodies.grpc_v2, (bodies.grpc_v2_seed(raw=True), bodies.grpc_v2_seed(raw=False))),
+    "grpc_tf": Reader(bodies.grpc_tf, (bodies.grpc_tf_seed(raw=True), bodies.grpc_tf_seed(raw=False))),
+    "torchserve": Reader(bodies.torchserve("one"), bodies.torchserve_one()),
+    "torchserve_named": Reader(bodies.torchserve("three"), bodies.TORCHSERVE_THREE),
 }
 """Every reader by name."""
 

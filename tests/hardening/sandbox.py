@@ -69,7 +69,13 @@ def may_unshare(*flags: str) -> bool:
 
 
 def small_disk(
-    place: Path, size: str, *, read_only: bool = False, prepare: str = "true", last: Path = Path("/")
+    place: Path,
+    size: str,
+    *,
+    read_only: bool = False,
+    prepare: str = "true",
+    last: Path = Path("/"),
+    twice_after: str = "",
 ) -> list[str]:
     """What runs a command that finds a small empty disk at a place; other processes see nothing of it.
 
@@ -79,6 +85,7 @@ def small_disk(
         read_only: Let nothing be written after the preparation.
         prepare: A shell command that runs on the disk first.
         last: The folder that the command then works in.
+        twice_after: A shell command after which the same runs again; the first exit code is told as ``FIRST n``.
 
     Returns:
         The beginning of a command line; after the command, the disk's files are listed on stdout below ``LEFT``.
@@ -86,7 +93,8 @@ def small_disk(
     disk = shlex.quote(str(place))
     script = f"mount -t tmpfs -o size={size} none {disk} && cd {disk} && {prepare} && cd / && "
     script += f"mount -o remount,ro {disk} && " if read_only else ""
-    script += f'cd {shlex.quote(str(last))} && "$@"; code=$?; echo LEFT; '
+    again = f'echo FIRST $?; cd {disk}; {twice_after}; cd - >/dev/null; "$@"; ' if twice_after else ""
+    script += f'cd {shlex.quote(str(last))} && "$@"; {again}code=$?; echo LEFT; '
     script += f"cd {disk} && find . -type f -o -type l | sort; sha256sum kept.* 2>/dev/null; "
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", script + "exit $code", "sh"]
 

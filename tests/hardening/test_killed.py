@@ -68,6 +68,27 @@ def test_a_signal_ends_a_validation(number: signal.Signals, code: int, moment: s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_server_ends_well_once_it_serves_and_not_before(number: signal.Signals, code: int, tiny: Path) -> None:
+    command = ("serve", tiny, "--port", 0, "--no-grpc")
+    with sandbox.started(*command) as process:
+        assert sandbox.wait_for(lambda: sandbox.descendants(process.pid))  # it opens its model, and takes signals
+        below = sandbox.descendants(process.pid)
+        process.send_signal(number)
+        assert process.wait(60) == code
+        assert everyone_ends(below)
+    with sandbox.started(*command) as process:
+        assert process.stderr is not None
+        line = b"."
+        while b"Serving" not in line:
+            line = process.stderr.readline()
+            assert line
+        below = sandbox.descendants(process.pid)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        assert everyone_ends(below)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["→", "proving"])
 def test_killed_at_any_moment_nothing_is_half_there(moment: str, tiny: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,24 @@ def build(folder: Path) -> None:
     _torch(folder)
     onnx.save(onnx_model(), folder / "x.onnx")
     _tensorflow(folder)
+    _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    """The same with a proof and a golden case inside."""
+    from xport import proof
+    from xport.artifact import Proof
+    from xport.formats import Format
+    from xport.signature import Signature, TensorSpec
+
+    kinds = {"sealed.onnx": ("x.onnx", Format.ONNX), "sealed.tflite": ("x.tflite", Format.TFLITE)}
+    kinds["sealed.pt"] = ("script.pt", Format.TORCHSCRIPT)
+    signature = Signature((TensorSpec("x", "float32", ("batch", 4)),), (TensorSpec("y", "float32", ("batch", 3)),))
+    made = Proof({"name": "x", "format": "onnx"}, ("onnx",), {"onnx": "1"}, created="2026-01-01T00:00:00+00:00")
+    cases = [({"x": np.zeros((1, 4), np.float32)}, {"y": np.zeros((1, 3), np.float32)})]
+    for name, (plain, kind) in kinds.items():
+        shutil.copy(folder / plain, folder / name)
+        proof.attach(folder / name, kind, signature, made, cases)
 
 
 def _torch(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xport.replacing import write_text
 from xport.validate.comparing.results import CompareReport, Outcome
 from xport.validate.comparing.words import factor_text, headline
 from xport.validate.reports import charts, page
@@ -40,7 +41,7 @@ def write_page(report: CompareReport, path: str | Path) -> None:
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
         DestinationError: If it cannot be written.
     """
-    page.write_text(render_page(report), path)
+    write_text(path, render_page(report))
 
 
 def _starts(report: CompareReport) -> dict[str, tuple[float, ...]]:

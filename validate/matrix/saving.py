@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xport.errors import DestinationError
+from xport.replacing import replacing
 from xport.validate.matrix.answers import Answers
 from xport.validate.matrix.lane import Lane
 
@@ -51,15 +52,14 @@ class TensorFolder:
         if self._answers is None:
             raise DestinationError("Nothing was answered yet.")
         folder = self.path / f"{position:02d}-{_STRANGE.sub('_', self._answers.sets[position].case.name)}"
+        fix = "Choose another folder for --save-tensors."
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            plain = {key: _plain(array) for key, array in arrays.items()}
-            with (folder / f"{_STRANGE.sub('_', name)}.npz").open("wb") as file:
-                np.savez_compressed(file, **plain)  # type: ignore[arg-type]
         except OSError as error:
-            raise DestinationError(
-                f"{folder} cannot be written: {error.strerror}.", "Choose another folder for --save-tensors."
-            ) from error
+            raise DestinationError(f"{folder} cannot be made: {error.strerror}.", fix) from error
+        plain = {key: _plain(array) for key, array in arrays.items()}
+        with replacing(folder / f"{_STRANGE.sub('_', name)}.npz", fix) as file:
+            np.savez_compressed(file, **plain)  # type: ignore[arg-type]
 
 
 def _plain(array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from xport.errors import DestinationError
+from xport.replacing import write_text
 from xport.validate.results import Cell, Status, ValidationReport
 from xport.validate.verdicts import Loss
 
@@ -50,12 +50,7 @@ def write_junit(report: ValidationReport, path: Path) -> None:
     Raises:
         DestinationError: If it cannot be written.
     """
-    try:
-        path.write_text(junit_xml(report), encoding="utf-8")
-    except OSError as error:
-        raise DestinationError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another --junit file."
-        ) from error
+    write_text(path, junit_xml(report), "Choose another --junit file.")
 
 
 def _cell(suite: ET.Element, cell: Cell) -> None:

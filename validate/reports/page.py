@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xport import __version__
-from xport.errors import DestinationError
+from xport.replacing import write_text
 from xport.runtimes import require
 from xport.validate.reports import charts
 from xport.validate.reports.words import TIMES, rate_text, seconds_text
@@ -98,19 +98,7 @@ def write_page(report: ValidationReport, path: str | Path) -> None:
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
         DestinationError: If it cannot be written.
     """
-    write_text(render_page(report), path)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write a page.
-
-    Raises:
-        DestinationError: If it cannot be written.
-    """
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Choose another file.") from error
+    write_text(path, render_page(report))
 
 
 def _tone(cell: Cell) -> str:

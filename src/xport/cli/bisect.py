@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
-from xport.cli.reports import check_targets
+from xport.cli.reports import check_targets, json_text
 from xport.cli.validate import names_from
-from xport.errors import DestinationError, ParityError
+from xport.errors import ParityError
+from xport.replacing import write_text
 
 if TYPE_CHECKING:
     from xport.validate.bisection.results import BisectReport, Divergence
@@ -56,20 +56,13 @@ def bisect(json_file: str | None, verbose: bool, worst: int, **arguments: Any) -
             verbose=verbose,
             **{key: arguments[key] for key in _FACTS},
         )
+    if not output.json:
+        show(output, report, worst)
     if target is not None:
-        _write(report, target)
+        write_text(target, json_text(report.to_json()))
     if output.json:
         output.print_json(report.to_json())
-    else:
-        show(output, report, worst)
     return 0 if report.agrees else ParityError.exit_code
-
-
-def _write(report: BisectReport, path: Path) -> None:
-    try:
-        path.write_text(json_module.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
 
 
 def show(output: Output, report: BisectReport, worst: int) -> None:

@@ -9,7 +9,7 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
-from xport.cli.reports import check_targets, write_report
+from xport.cli.reports import check_targets, tell_report
 from xport.cli.served_options import typed_command
 from xport.cli.validate import Numbers
 
@@ -68,11 +68,7 @@ def compare(model: str, json_file: str | None, verbose: bool, **arguments: Any) 
             command=typed_command("compare"),
             **arguments,
         )
-        write_report(report, targets, tell)
-    if output.json:
-        output.print_json(report.to_json())
-    else:
-        from xport.cli.compare_output import show
+    from xport.cli.compare_output import show
 
-        show(output, report)
+    tell_report(report, output, lambda: show(output, report), targets)
     return report.exit_code

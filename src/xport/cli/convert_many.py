@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shutil
 import sys
 import threading
@@ -16,7 +15,9 @@ import click
 from click.core import ParameterSource
 
 from xport.cli.output import Output, bytes_text
+from xport.cli.reports import json_text
 from xport.errors import DestinationError
+from xport.replacing import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,12 +93,12 @@ def many(output: Output, arguments: Mapping[str, Any]) -> int:
             verbose=output.verbose,
             progress=tell,
         )
+    if not output.json:
+        _print_end(report, output)
     if file is not None:
-        Path(file).write_text(json_module.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_text(file, json_text(report.to_json()))
     if output.json:
         output.print_json(report.to_json())
-    else:
-        _print_end(report, output)
     return report.exit_code
 
 

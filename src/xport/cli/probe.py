@@ -9,7 +9,7 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
-from xport.cli.reports import check_targets, write_report
+from xport.cli.reports import check_targets, tell_report
 from xport.cli.served_options import served_fields, served_options, typed_command
 from xport.cli.validate import Numbers, names_from
 
@@ -74,11 +74,7 @@ def probe(url: str, json_file: str | None, verbose: bool, **arguments: Any) -> i
             **asked,
             **arguments,
         )
-        write_report(report, targets, tell)
-    if output.json:
-        output.print_json(report.to_json())
-    else:
-        from xport.cli.probe_output import show
+    from xport.cli.probe_output import show
 
-        show(output, report)
+    tell_report(report, output, lambda: show(output, report), targets)
     return report.exit_code

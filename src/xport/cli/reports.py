@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from xport.cli.output import Output
 from xport.errors import DestinationError, UsageError
+from xport.replacing import write_text
 
 
 class Report(Protocol):
@@ -31,6 +34,8 @@ def check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], b
         if path.is_dir() or not path.absolute().parent.is_dir():
             what = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
             raise DestinationError(f"{path}, given with {option}, {what}.", "Name a file in an existing folder.")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise DestinationError(f"{path}, given with {option}, cannot be written.", "Name a file somewhere else.")
         if path.is_file() and path.read_bytes()[:1] not in (b"", b"{", b"<"):
             raise UsageError(f"{path}, given with {option}, exists and is no report.", "Name another file.")
         if option == "--report":
@@ -39,23 +44,47 @@ def check_targets(targets: dict[str, Path | None], artifacts: tuple[str, ...], b
             check_packages()
 
 
-def write_report(report: Report, targets: Mapping[str, Path | None], tell: Callable[[str], None]) -> None:
-    """Write a report where its user wants it.
+def tell_report(
+    report: Report,
+    output: Output,
+    show: Callable[[], None],
+    targets: Mapping[str, Path | None],
+    others: Sequence[Callable[[], None]] = (),
+) -> None:
+    """Tell a report wherever its user wants it; what cannot be written keeps nothing else from being told.
 
     Args:
         report: The report.
+        output: Where a user reads it.
+        show: Prints it for people.
         targets: The files of ``--json`` and ``--report``; None for those that are not wanted.
-        tell: Told what begins.
+        others: Write further files.
 
     Raises:
-        DestinationError: If a file cannot be written.
+        DestinationError: At the end, if a file cannot be written.
         MissingRuntimeError: If the packages of the ``report`` extra are missing.
     """
-    if (path := targets["--json"]) is not None:
-        try:
-            path.write_text(json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DestinationError(f"{path} cannot be written: {error.strerror}.", "Name another file.") from error
-    if (path := targets["--report"]) is not None:
-        tell("drawing the report")
-        report.write_page(path)
+    writers = [*others]
+    if (data := targets["--json"]) is not None:
+        writers.append(lambda: write_text(data, json_text(report.to_json())))
+    if (page := targets["--report"]) is not None:
+        writers.append(lambda: report.write_page(page))
+    if not output.json:
+        show()
+    failed: list[DestinationError] = []
+    with output.progress() as tell:
+        for write in writers:
+            tell("writing the report")
+            try:
+                write()
+            except DestinationError as error:
+                failed.append(error)
+    if failed:
+        raise failed[0]
+    if output.json:
+        output.print_json(report.to_json())
+
+
+def json_text(value: Any) -> str:
+    """The content of a file of JSON."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"

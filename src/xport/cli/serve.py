@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from click.core import ParameterSource
 
 from xport.cli.options import output_options
 from xport.cli.output import Output
+from xport.cli.run import Terminated
 from xport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +97,11 @@ def serve(output: Output, models: tuple[str, ...], **settings: Any) -> int:
 
     options = _options(settings)
     set_up(options.log_format, verbose=output.verbose)
-    asyncio.run(run([parse_model(text) for text in models], options))
+    cut_off = asyncio.run(run([parse_model(text) for text in models], options))
+    if cut_off is signal.SIGINT:
+        raise KeyboardInterrupt
+    if cut_off is not None:
+        raise Terminated
     return 0
 
 
@@ -154,7 +161,8 @@ def _wait(output: Output, engine: str, running: Server) -> int:
                 output.line(f"{name + ':':8s} {value}")
             for note in running.notes:
                 output.line(note)
-        running.wait()
+        with contextlib.suppress(KeyboardInterrupt, Terminated):  # how a server ends that has done its work
+            running.wait()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from xport.cli.options import source_options
 from xport.cli.output import Output
-from xport.cli.reports import check_targets, write_report
+from xport.cli.reports import check_targets, tell_report
 from xport.cli.served_options import served_fields, served_options, typed_command
 from xport.errors import DestinationError, ParityError, UsageError
 
@@ -92,19 +93,16 @@ def validate(artifacts: tuple[str, ...], json_file: str | None, verbose: bool, *
             served=served_fields(arguments["headers"], arguments["token_file"], arguments["ca_file"]),
             **{key: arguments[key] for key in _PASSED_ON},
         )
-        if (path := targets["--junit"]) is not None:
-            from xport.validate.reports.junit import write_junit
+    from xport.cli.validate_output import show
 
-            write_junit(report, path)
-        write_report(report, targets, tell)
-        if arguments["tensorboard"] is not None:
-            report.write_tensorboard(arguments["tensorboard"])
-    if output.json:
-        output.print_json(report.to_json())
-    else:
-        from xport.cli.validate_output import show
+    others: list[Callable[[], None]] = []
+    if (path := targets["--junit"]) is not None:
+        from xport.validate.reports.junit import write_junit
 
-        show(output, report)
+        others.append(lambda: write_junit(report, path))
+    if arguments["tensorboard"] is not None:
+        others.append(lambda: report.write_tensorboard(arguments["tensorboard"]))
+    tell_report(report, output, lambda: show(output, report), targets, others)
     return 0 if report.passed else ParityError.exit_code
 
 
