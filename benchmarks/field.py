@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 from field_engines import ENGINES, HERE, LIMIT, AbsentError, Engine, compile_xport, convert
-from field_models import Subject, names, subject
+from field_models import OLDER, Subject, names, subject
 from measure import machine, run
 from tables import counts_table
+
+import xport
 
 RESULTS = HERE / "results"
 BATCHES = (2, 1, 5)
@@ -27,10 +29,15 @@ BATCHES = (2, 1, 5)
 TARGETS = ("savedmodel", "tflite", "pytorch")
 
 
-def prepare(model: Subject, folder: Path) -> tuple[Path, Path]:
-    """A model as ONNX, and a file of inputs at each batch size."""
+def prepare(model: Subject, folder: Path, older: bool = False) -> tuple[Path, Path]:
+    """A model as ONNX, in opset 13 as well if wanted and possible, and a file of inputs at each batch size."""
     onnx, cases = folder / f"{model.name}.onnx", folder / f"{model.name}.npz"
     model.write_onnx(onnx)
+    if older:
+        try:
+            model.write_onnx(onnx.with_suffix(OLDER), opset=13)
+        except xport.XportError as error:
+            print(f"{model.name}: not in opset 13: {error.message.splitlines()[0][:120]}", file=sys.stderr)
     drawn = {f"batch {batch}": model.examples(batch) for batch in BATCHES}
     np.savez(cases, **{f"{case}/{name}": array for case, arrays in drawn.items() for name, array in arrays.items()})
     return onnx, cases
@@ -111,7 +118,7 @@ def main() -> None:
             if not left:
                 continue
             model = subject(f"{arguments.set}:{each}" + (f"@{arguments.size}" if arguments.set == "zoo" else ""))
-            made = prepare(model, Path(folder))
+            made = prepare(model, Path(folder), older=any(engine.name.startswith("onnx2torch") for engine, _ in left))
             for engine, target in left:
                 try:
                     if engine.name not in absent:

@@ -91,13 +91,14 @@ def python_of(engine: Engine) -> str:
     home = HOMES / engine.package[0].partition("=")[0].partition("[")[0]
     python = home / "bin" / "python"
     done = home / "installed"
-    if done.exists():
+    wanted = "\n".join(engine.package) + "\n"
+    if done.exists() and done.read_text() == wanted:
         return str(python)
     print(f"== installing {' '.join(engine.package)} into {home.relative_to(ROOT)}", file=sys.stderr, flush=True)
     subprocess.run([interpreter(engine.python), "-m", "venv", "--clear", str(home)], check=True, capture_output=True)
     _pip(python, "--dry-run", *engine.package)
     _pip(python, *engine.package)
-    done.write_text("\n".join(engine.package) + "\n")
+    done.write_text(wanted)
     return str(python)
 
 

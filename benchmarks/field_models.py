@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 ARCHITECTURES = Path(__file__).parents[1] / "tests" / "architectures"
+OLDER = ".opset13.onnx"
+"""How the name of a model ends that is kept in an older opset besides."""
 ZOO_SIZES = {"batch": 2, "sequence": 64}
 
 
@@ -57,12 +59,22 @@ class Subject:
         sizes = self.sizes | dict.fromkeys(self.rows, batch)
         return {spec.name: spec.draw(rng, sizes) for spec in self.inputs}
 
-    def write_onnx(self, path: Path) -> None:
-        """Write the one ONNX file that all converters are given; ``torch.onnx`` makes it."""
+    def write_onnx(self, path: Path, opset: int | None = None) -> None:
+        """Write the one ONNX file that all converters are given; ``torch.onnx`` makes it.
+
+        Args:
+            path: The file.
+            opset: The version of the operators; that of a conversion by default.
+
+        Raises:
+            xport.XportError: If ``torch.onnx`` cannot write the model in this version.
+        """
         source = self.word if self.word.startswith("zoo:") else self.build()
         shapes = [f"{spec.name}:{spec.dtype}[{','.join(map(str, spec.shape))}]" for spec in self.inputs]
-        options = {} if isinstance(source, str) else {"inputs": shapes}
-        xport.convert(source, to="onnx", output=path, verify=False, **options)
+        asked = {} if isinstance(source, str) else {"inputs": shapes}
+        xport.convert(
+            source, to="onnx", output=path, verify=False, options={"opset": opset} if opset else None, **asked
+        )
 
 
 def names(family: str) -> list[str]:

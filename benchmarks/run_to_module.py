@@ -6,6 +6,7 @@ no file, so what is kept is what it answered: ``CASE/0``, ``CASE/1`` … in the 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -13,26 +14,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
+OLDER = ".opset13.onnx"
+"""As in `field_models`, which cannot be imported in an environment without xport."""
+
 
 def by_onnx2torch(path: Path) -> torch.nn.Module:
-    """onnx2torch; where it does not know the version of an operator, ONNX's own converter to opset 13 gets its turn."""
+    """onnx2torch; where it does not know an operator of the file, the same model in an older opset gets its turn."""
     _lend_torchvision_its_operator()
-    import onnx
-    from onnx import version_converter
     from onnx2torch import convert
 
+    older = path.with_suffix(OLDER)
     try:
         return convert(str(path))
     except NotImplementedError as error:
+        if not older.exists():
+            raise
         print(f"as it is: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
-        first = error
-    try:
-        older = version_converter.convert_version(onnx.load(path), 13)
-    except Exception:
-        raise first from None  # what onnx2torch said of the file counts, not what became of another tool's
-    return convert(older)
+    return convert(str(older))
 
 
+@functools.cache
 def _lend_torchvision_its_operator() -> None:
     """Define what torchvision's library would, where the registry's build of it does not load beside torch for CPUs.
 
