@@ -183,7 +183,7 @@ def _drop_defaults(model: ir.Model, before: int, opset: int) -> None:
         newer = onnx.defs.get_schema(node.op_type, before, "").attributes
         for name in [name for name in node.attributes if name in newer and name not in known]:
             default = newer[name].default_value
-            if default.type and ir.from_proto(default).value == node.attributes[name].value:
+            if default.type and ir.serde.deserialize_attribute(default).value == node.attributes[name].value:
                 del node.attributes[name]
 
 
