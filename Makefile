@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types docs audit fuzz conformance bench-convert bench-validate matrix clean
+.PHONY: demo test test-containers lint types docs audit fuzz conformance bench bench-convert bench-validate bench-serve bench-report \
+  matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -47,18 +48,13 @@ conformance: .venv/dev.stamp
 matrix: .venv/dev.stamp
 	@$(BIN)/python benchmarks/matrix.py $(ARGS)
 
-bench-convert: .venv/dev.stamp
-	@$(BIN)/python benchmarks/convert.py
-	@$(BIN)/python benchmarks/layout.py
-	@$(BIN)/python -W ignore benchmarks/field.py
-	@$(BIN)/python -W ignore benchmarks/field.py --size real --models resnet50
-	@$(BIN)/python -W ignore benchmarks/field_latency.py
+# Every figure of the documentation, in order (most of a day on two cores); `ARGS=--list` says what and how long. The
+# parts are targets of their own. Other engines get environments of their own under build/field, from the registry.
+bench: .venv/dev.stamp
+	@$(BIN)/python benchmarks/steps.py $(ARGS)
 
-bench-validate: .venv/dev.stamp
-	@$(BIN)/python benchmarks/faults.py
-	@$(BIN)/python benchmarks/bisection.py
-	@$(BIN)/python benchmarks/losses.py
-	@$(BIN)/python benchmarks/latency.py
+bench-convert bench-validate bench-serve bench-report: bench-%: .venv/dev.stamp
+	@$(BIN)/python benchmarks/steps.py --part $* $(ARGS)
 
 .venv/bin/python:
 	@echo "== creating .venv"

@@ -1,14 +1,13 @@
-"""xport beside onnx2tf and litert-torch: seconds, peak memory, and whether what they write is right.
+"""xport beside onnx2tf, litert-torch and onnx2torch: is what they write right, what does it take.
 
-``make bench-convert`` runs it over the small zoo and over ResNet-50 at its real size (about 100 MB of weights). The
-tables go to stdout, everything to ``benchmarks/results/field-<size>.json``. ``litert-torch`` starts at the zoo's
-PyTorch module, the others at the same ONNX file.
+``make bench-convert`` runs it over the small zoo, over ResNet-50 at its real size (about 100 MB of weights) and over
+architectures of the `transformers` package. The tables go to stdout, everything to
+``benchmarks/results/field-<set>.json``. litert-torch starts at the PyTorch module, the others at the same ONNX file.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import json
 import os
 import sys
@@ -17,44 +16,56 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from field_engines import ENGINES, HERE, SIZES, AbsentError, Engine, compile_xport, convert
+from field_engines import ENGINES, HERE, LIMIT, AbsentError, Engine, compile_xport, convert
+from field_models import OLDER, Subject, names, subject
 from measure import machine, run
+from tables import counts_table
 
 import xport
-from xport import models
 
 RESULTS = HERE / "results"
 BATCHES = (2, 1, 5)
 """Two is what litert-torch is shown; one and five tell whether the batch is really free."""
+TARGETS = ("savedmodel", "tflite", "pytorch")
 
 
-def prepare(model: str, size: str, folder: Path) -> tuple[Path, Path]:
-    """The zoo's model as ONNX, and a file of inputs at each batch size."""
-    onnx, cases = folder / f"{model}.onnx", folder / f"{model}.npz"
-    xport.convert(f"zoo:{model}@{size}", to="onnx", output=onnx, verify=False)
-    zoo = models.build(model, size=size)
-    drawn = {f"batch {batch}": zoo.example_inputs(SIZES | {"batch": batch}, seed=batch) for batch in BATCHES}
+def prepare(model: Subject, folder: Path, older: bool = False) -> tuple[Path, Path]:
+    """A model as ONNX, in opset 13 as well if wanted and possible, and a file of inputs at each batch size."""
+    onnx, cases = folder / f"{model.name}.onnx", folder / f"{model.name}.npz"
+    model.write_onnx(onnx)
+    if older:
+        try:
+            model.write_onnx(onnx.with_suffix(OLDER), opset=13)
+        except xport.XportError as error:
+            print(f"{model.name}: not in opset 13: {error.message.splitlines()[0][:120]}", file=sys.stderr)
+    drawn = {f"batch {batch}": model.examples(batch) for batch in BATCHES}
     np.savez(cases, **{f"{case}/{name}": array for case, arrays in drawn.items() for name, array in arrays.items()})
     return onnx, cases
 
 
-def measured(engine: Engine, model: str, size: str, target: str, made: tuple[Path, Path]) -> dict[str, Any]:
+def measured(engine: Engine, model: Subject, target: str, made: tuple[Path, Path]) -> dict[str, Any]:
     """Convert by one engine, then judge what it wrote."""
-    row: dict[str, Any] = {"model": model, "engine": engine.name, "target": target}
+    row: dict[str, Any] = {"model": model.name, "engine": engine.name, "target": target}
     with tempfile.TemporaryDirectory() as folder:
-        cost, artifact = convert(engine, model, size, made[0], target, Path(folder))
+        cost, artifact = convert(engine, model, made, target, Path(folder))
         row |= {"seconds": round(cost.seconds, 2), "cpu_seconds": round(cost.cpu_seconds, 2)}
         row |= {"peak_gb": round(cost.peak_bytes / 1e9, 2), "exit_code": cost.code}
         if artifact is None:
-            lines = [line for line in (cost.log + cost.output).splitlines() if line.strip()]
-            return row | {"verdict": "no file", "reason": " ".join(lines[-3:])[-300:]}
-        size_bytes = sum(f.stat().st_size for f in ([artifact] if artifact.is_file() else artifact.rglob("*.*")))
-        row["megabytes"] = round(size_bytes / 1e6, 2)
-        answer = run([sys.executable, str(HERE / "field_judge.py"), str(made[0]), str(artifact), str(made[1])])
+            return row | {"verdict": "no file", "reason": reason(cost.log + cost.output)}
+        if target != "pytorch":  # a module lies in memory
+            size_bytes = sum(f.stat().st_size for f in ([artifact] if artifact.is_file() else artifact.rglob("*.*")))
+            row["megabytes"] = round(size_bytes / 1e6, 2)
+        judge = [sys.executable, str(HERE / "field_judge.py"), str(made[0]), str(artifact), str(made[1])]
+        answer = run(judge, limit=LIMIT)
     if answer.code:
-        return row | {"verdict": "crashes", "reason": f"exit code {answer.code}"}
+        return row | {"verdict": "cannot run", "reason": f"crashes: exit code {answer.code}"}
     told = json.loads(answer.output.splitlines()[-1])
     return row | told | {"verdict": verdict(told["cases"])}
+
+
+def reason(log: str) -> str:
+    """The end of a log, where an error is told."""
+    return " ".join(line.strip() for line in [line for line in log.splitlines() if line.strip()][-3:])[-300:]
 
 
 def verdict(cases: dict[str, str]) -> str:
@@ -74,48 +85,53 @@ def line(row: dict[str, Any]) -> str:
     return f"{text} {worst}  {row['verdict']:15s} {notes[:90]}"
 
 
-def totals(rows: list[dict[str, Any]]) -> list[str]:
-    """How often each engine was right."""
-    counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for row in rows:
-        key = row["engine"], row["target"]
-        counts[key]["models"] += 1
-        counts[key][row["verdict"]] += 1
-        counts[key]["interface changed"] += bool(row.get("changes"))
-    return [f"{e:28s} {t:11s} " + ", ".join(f"{n} {what}" for what, n in c.items()) for (e, t), c in counts.items()]
+def parsed() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", choices=("zoo", "transformers"), default="zoo")
+    parser.add_argument("--models", nargs="*", help="some of the set instead of all")
+    parser.add_argument("--size", choices=("small", "real"), default="small", help="of the zoo's models")
+    parser.add_argument("--engines", nargs="*", default=[engine.name for engine in ENGINES])
+    parser.add_argument("--targets", nargs="*", choices=TARGETS, default=TARGETS)
+    parser.add_argument(
+        "--append", action="store_true", help="keep the rows of an earlier run, and do not run them again"
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=models.names())
-    parser.add_argument("--size", choices=("small", "real"), default="small")
-    parser.add_argument("--engines", nargs="*", default=[engine.name for engine in ENGINES])
-    arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    arguments = parsed()
+    name = arguments.set if arguments.set == "transformers" else arguments.size
+    results = RESULTS / f"field-{name}.json"
+    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"] if arguments.append else []
+    done = {(row["model"], row["engine"], row["target"]) for row in rows}
     absent: dict[str, str] = {}
     compile_xport()
     load = os.getloadavg()[0]
     print(f"{'model':16s} {'target':11s} {'engine':28s} {'s':>7s} {'CPU s':>7s} {'GB':>6s} {'worst':>9s}  verdict")
+    engines = [engine for engine in ENGINES if engine.name in arguments.engines]
+    jobs = [(engine, target) for target in arguments.targets for engine in engines if target in engine.targets]
     with tempfile.TemporaryDirectory() as folder:
-        for model in arguments.models:
-            made = prepare(model, arguments.size, Path(folder))
-            for target in ("savedmodel", "tflite"):
-                for engine in (e for e in ENGINES if target in e.targets and e.name in arguments.engines):
-                    if engine.name in absent:
-                        continue
-                    try:
-                        rows.append(measured(engine, model, arguments.size, target, made))
-                    except AbsentError as error:
-                        absent[engine.name] = str(error)
-                        print(f"absent: {engine.name}: {error}", flush=True)
-                        continue
-                    print(line(rows[-1]), flush=True)
-            facts = {**machine(), "load_before": load, "load_after": os.getloadavg()[0]}
-            result = {"machine": facts, "size": arguments.size, "absent": absent, "rows": rows}
-            RESULTS.mkdir(exist_ok=True)  # after each model: a run that is stopped leaves what it has
-            (RESULTS / f"field-{arguments.size}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print("\n".join(totals(rows)))
+        for each in arguments.models or names(arguments.set):
+            left = [(engine, target) for engine, target in jobs if (each, engine.name, target) not in done]
+            if not left:
+                continue
+            model = subject(f"{arguments.set}:{each}" + (f"@{arguments.size}" if arguments.set == "zoo" else ""))
+            made = prepare(model, Path(folder), older=any(engine.name.startswith("onnx2torch") for engine, _ in left))
+            for engine, target in left:
+                try:
+                    if engine.name not in absent:
+                        rows.append(measured(engine, model, target, made))
+                        print(line(rows[-1]), flush=True)
+                except AbsentError as error:
+                    absent[engine.name] = str(error)
+                    print(f"absent: {engine.name}: {error}", flush=True)
+                facts = {**machine(), "load_before": load, "load_after": os.getloadavg()[0]}
+                result = {"machine": facts, "set": name, "limit_seconds": LIMIT, "absent": absent, "rows": rows}
+                RESULTS.mkdir(exist_ok=True)  # after each conversion: a run that is stopped leaves what it has
+                results.write_text(json.dumps(result, indent=1) + "\n")
+    print(counts_table(rows))
 
 
 if __name__ == "__main__":

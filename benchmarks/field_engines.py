@@ -1,13 +1,12 @@
 """The converters that `field.py` sets side by side, each in an environment of its own, and how each is called.
 
-onnx2tf and litert-torch pin packages against ours, so each has a virtual environment under ``build/field``, made from
+The others pin packages against ours, so each has a virtual environment under ``build/field``, made from
 the package registry when it is first wanted. What cannot be had is said with the reason and left out.
 """
 
 from __future__ import annotations
 
 import compileall
-import json
 import os
 import shutil
 import subprocess
@@ -15,13 +14,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from field_models import Subject
 from measure import Cost, run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 HOMES = ROOT / "build" / "field"
-SIZES = {"batch": 2, "sequence": 64}
-"""The sizes that an engine is shown if it wants examples."""
+LIMIT = 300.0
+"""Seconds that one conversion may take."""
 CPU_TORCH = ("nvidia-", "triton-", "cuda-")
 """What a build of torch for GPUs brings along: gigabytes that this benchmark has no use for."""
 
@@ -34,8 +34,8 @@ class Engine:
         name: What the table calls it.
         package: What is installed; empty for xport itself.
         python: The oldest Python it runs on.
-        targets: The formats it writes.
-        takes: ``onnx``, or ``module`` for the zoo's module itself.
+        targets: What it writes; ``pytorch`` is a module in memory.
+        takes: ``onnx``, or ``module`` for the PyTorch module itself.
     """
 
     name: str
@@ -45,12 +45,17 @@ class Engine:
     takes: str = "onnx"
 
 
+_ONNX2TF = ("onnx2tf[tensorflow]==2.6.9",)
+_LITERT_TORCH = ("litert-torch==0.10.0", "torch==2.13.0", "transformers==5.23.0")
+
 ENGINES = (
-    Engine("xport", (), (3, 11), ("savedmodel", "tflite")),
-    Engine("xport --no-verify", (), (3, 11), ("savedmodel", "tflite")),
-    Engine("onnx2tf 2.6.9", ("onnx2tf[tensorflow]==2.6.9",), (3, 12), ("savedmodel", "tflite")),
-    Engine("onnx2tf 2.6.9 by TensorFlow", ("onnx2tf[tensorflow]==2.6.9",), (3, 12), ("savedmodel", "tflite")),
-    Engine("litert-torch 0.10.0", ("litert-torch==0.10.0", "torch==2.13.0"), (3, 11), ("tflite",), "module"),
+    Engine("xport", (), (3, 11), ("savedmodel", "tflite", "pytorch")),
+    Engine("xport --no-verify", (), (3, 11), ("savedmodel", "tflite", "pytorch")),
+    Engine("onnx2tf 2.6.9", _ONNX2TF, (3, 12), ("savedmodel", "tflite")),
+    Engine("onnx2tf 2.6.9 by TensorFlow", _ONNX2TF, (3, 12), ("savedmodel", "tflite")),
+    Engine("onnx2tf 2.6.9, sizes fixed", _ONNX2TF, (3, 12), ("savedmodel", "tflite")),
+    Engine("litert-torch 0.10.0", _LITERT_TORCH, (3, 11), ("tflite",), "module"),
+    Engine("onnx2torch 1.5.15", ("onnx2torch==1.5.15", "torch==2.13.0"), (3, 11), ("pytorch",)),
 )
 
 
@@ -86,13 +91,14 @@ def python_of(engine: Engine) -> str:
     home = HOMES / engine.package[0].partition("=")[0].partition("[")[0]
     python = home / "bin" / "python"
     done = home / "installed"
-    if done.exists():
+    wanted = "\n".join(engine.package) + "\n"
+    if done.exists() and done.read_text() == wanted:
         return str(python)
     print(f"== installing {' '.join(engine.package)} into {home.relative_to(ROOT)}", file=sys.stderr, flush=True)
     subprocess.run([interpreter(engine.python), "-m", "venv", "--clear", str(home)], check=True, capture_output=True)
     _pip(python, "--dry-run", *engine.package)
     _pip(python, *engine.package)
-    done.write_text("\n".join(engine.package) + "\n")
+    done.write_text(wanted)
     return str(python)
 
 
@@ -121,15 +127,16 @@ def compile_xport() -> None:
         compileall.compile_dir(ROOT / folder, quiet=1)
 
 
-def convert(engine: Engine, model: str, size: str, onnx: Path, target: str, folder: Path) -> tuple[Cost, Path | None]:
-    """Convert one model in a process of its own.
+def convert(
+    engine: Engine, model: Subject, made: tuple[Path, Path], target: str, folder: Path
+) -> tuple[Cost, Path | None]:
+    """Convert one model in a process of its own, at most `LIMIT` seconds.
 
     Args:
         engine: The converter.
-        model: A zoo model.
-        size: Its size.
-        onnx: The model as ONNX, made by xport.
-        target: ``savedmodel`` or ``tflite``.
+        model: The model.
+        made: The model as ONNX, and its inputs.
+        target: One of the engine's targets.
         folder: An empty folder for what the engine writes.
 
     Returns:
@@ -138,19 +145,34 @@ def convert(engine: Engine, model: str, size: str, onnx: Path, target: str, fold
     Raises:
         AbsentError: If the engine cannot be had.
     """
-    python = python_of(engine)
-    if engine.name.startswith("xport"):
-        made = folder / f"out.{target}"
-        command = [python, "-m", "xport", "convert", str(onnx), "--to", target, "-o", str(made)]
-        command += ["--no-verify"] if "--no-verify" in engine.name else []
-    elif engine.takes == "module":
-        made = folder / "out.tflite"
-        command = [python, str(HERE / "run_litert_torch.py"), model, size, json.dumps(SIZES), str(made)]
-    else:
-        by_tensorflow = ["-tb", "tf_converter"] if "TensorFlow" in engine.name else []
-        saved = ["-fdosm"] if target == "savedmodel" and not by_tensorflow else []
-        command = [str(Path(python).with_name("onnx2tf")), "-i", str(onnx), "-o", str(folder), *by_tensorflow, *saved]
-        made = folder if target == "savedmodel" else folder / f"{onnx.stem}_float32.tflite"
-    cost = run(command, env=environment())
-    there = (made / "saved_model.pb").exists() if target == "savedmodel" else made.exists()
-    return cost, made if there and not cost.code else None
+    command, artifact = _command(engine, python_of(engine), model, made, target, folder)
+    cost = run(command, env=environment(), limit=LIMIT)
+    there = (artifact / "saved_model.pb").exists() if target == "savedmodel" else artifact.exists()
+    return cost, artifact if there and not cost.code else None
+
+
+def _command(
+    engine: Engine, python: str, model: Subject, made: tuple[Path, Path], target: str, folder: Path
+) -> tuple[list[str], Path]:
+    """What starts an engine, and where it will put the artifact."""
+    onnx, cases = made
+    if target == "pytorch":
+        name = engine.name if not engine.package else engine.name.partition(" ")[0]
+        artifact = folder / "answers.npz"
+        return [python, str(HERE / "run_to_module.py"), name, str(onnx), str(cases), str(artifact)], artifact
+    if not engine.package:
+        artifact = folder / f"out.{target}"
+        command = [python, "-m", "xport", "convert", str(onnx), "--to", target, "-o", str(artifact)]
+        return [*command, *(["--no-verify"] if "--no-verify" in engine.name else [])], artifact
+    if engine.takes == "module":
+        artifact = folder / "out.tflite"
+        return [python, str(HERE / "run_litert_torch.py"), model.word, str(artifact)], artifact
+    command = [str(Path(python).with_name("onnx2tf")), "-i", str(onnx), "-o", str(folder)]
+    if "TensorFlow" in engine.name:
+        command += ["-tb", "tf_converter"]
+    elif target == "savedmodel":
+        command += ["-fdosm"]
+    if "fixed" in engine.name:
+        fixed = {name: array.shape for name, array in model.examples(2).items()}
+        command += ["-ois", *(f"{name}:{','.join(map(str, shape))}" for name, shape in fixed.items())]
+    return command, folder if target == "savedmodel" else folder / f"{onnx.stem}_float32.tflite"

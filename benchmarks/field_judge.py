@@ -3,7 +3,8 @@
 ``python benchmarks/field_judge.py MODEL.onnx ARTIFACT CASES.npz`` prints one JSON object. An artifact is given every
 benefit: inputs are matched by name, else by order; an image input that it wants channels-last is turned around; 64-bit
 integers are narrowed where it takes 32; outputs are matched by name, else by shape and order. What had to be bent so is
-told as a change of the interface.
+told as a change of the interface. The answers of a PyTorch module (``.npz``, see `run_to_module.py`) are only compared;
+its tensors have no names, but an order.
 """
 
 from __future__ import annotations
@@ -173,21 +174,42 @@ def judge(model: Path, path: Path, cases: dict[str, Tensors]) -> dict[str, Any]:
     """What becomes of each case."""
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    changes: set[str] = set()
     try:
-        artifact: Artifact = SavedArtifact(path) if path.is_dir() else LiteArtifact(path)
+        answer = answers_of(path, names, changes)
     except Exception as error:
         return {"cases": {case: f"does not load: {brief(error)}" for case in cases}, "worst": None, "changes": []}
     outcome: dict[str, str] = {}
-    changes: set[str] = set()
     errors = []
     for case, inputs in cases.items():
         expected = dict(zip(names, session.run(names, inputs), strict=True))
         try:
-            outcome[case], error = compared(expected, artifact.run(matched(artifact, inputs, changes)), changes)
+            outcome[case], error = compared(expected, answer(case, inputs), changes)
             errors.append(error)
         except Exception as error:
             outcome[case] = f"does not run: {brief(error)}"
     return {"cases": outcome, "worst": max(errors, default=None), "changes": sorted(changes)}
+
+
+def answers_of(path: Path, names: list[str], changes: set[str]) -> Callable[[str, Tensors], Tensors]:
+    """What gives an artifact's answer to a case."""
+    if path.suffix == ".npz":
+        recorded = dict(np.load(path))
+        return lambda case, _: recall(recorded, case, names)
+    artifact: Artifact = SavedArtifact(path) if path.is_dir() else LiteArtifact(path)
+    return lambda _, inputs: artifact.run(matched(artifact, inputs, changes))
+
+
+def recall(recorded: Tensors, case: str, names: list[str]) -> Tensors:
+    """What a module answered, by the names of the outputs in its order.
+
+    Raises:
+        RuntimeError: If it gave an error instead.
+    """
+    if f"{case}/error" in recorded:
+        raise RuntimeError(str(recorded[f"{case}/error"]))
+    found = [recorded[f"{case}/{index}"] for index in range(len(recorded)) if f"{case}/{index}" in recorded]
+    return {names[i] if i < len(names) else str(i): array for i, array in enumerate(found)}
 
 
 def brief(error: Exception) -> str:

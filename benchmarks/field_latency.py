@@ -24,6 +24,7 @@ import numpy as np
 from field import RESULTS, prepare
 from field_engines import ENGINES, AbsentError, convert
 from field_judge import LiteArtifact, SavedArtifact, Tensors, compared, matched
+from field_models import subject
 from measure import machine, run
 
 MODELS = ("resnet50", "mobilenet_v2", "bert")
@@ -33,14 +34,15 @@ HAND = "hand-written Keras"
 
 def artifacts(model: str, size: str, folder: Path) -> tuple[dict[tuple[str, str], Path], dict[str, str]]:
     """Every artifact by target and engine, and why some are missing."""
-    made, absent = prepare(model, size, folder), {}
+    chosen = subject(f"zoo:{model}@{size}")
+    made, absent = prepare(chosen, folder), {}
     found: dict[tuple[str, str], Path] = {}
     for engine in (e for e in ENGINES if e.name in MEASURED):
-        for target in engine.targets if engine.name.startswith("xport") else ("tflite",):
+        for target in ("savedmodel", "tflite") if engine.name.startswith("xport") else ("tflite",):
             place = folder / f"{engine.name} {target}".replace(" ", "-")
             place.mkdir()
             try:
-                cost, path = convert(engine, model, size, made[0], target, place)
+                cost, path = convert(engine, chosen, made, target, place)
             except AbsentError as error:
                 absent[engine.name] = str(error)
                 continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import threading
 import time
@@ -18,6 +20,8 @@ import psutil
 
 INTERVAL = 0.1
 """Seconds between two looks at the memory."""
+KILLED = 124
+"""The exit code of what took too long, as ``timeout`` of coreutils has it."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,48 @@ class Cost:
     log: str
 
 
-def run(command: list[str], env: dict[str, str] | None = None) -> Cost:
-    """Run a command to its end and watch its process tree; ``env`` is its environment, this one's own if None."""
+def run(command: list[str], env: dict[str, str] | None = None, limit: float | None = None) -> Cost:
+    """Run a command to its end and watch its process tree.
+
+    Args:
+        command: Program and arguments.
+        env: Its environment; this process's own if None.
+        limit: Seconds of processor time that each of its processes may take, so that a busy machine changes no count;
+            after ten times as many by the clock all are killed, since something hangs. `KILLED` is its exit code then.
+    """
     start, before = time.perf_counter(), _cpu_of_children()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        ["bash", "-c", f'ulimit -t {limit:.0f}; exec "$@"', "limited", *command] if limit else command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
     peak = [0]
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
     watcher.start()
-    output, log = process.communicate()
+    late = False
+    try:
+        output, log = process.communicate(timeout=limit and limit * 10)
+    except subprocess.TimeoutExpired:
+        _kill(process.pid)
+        late = True
+        output, log = process.communicate()
     seconds = time.perf_counter() - start
     done.set()
     watcher.join()
-    return Cost(seconds, _cpu_of_children() - before, peak[0], process.returncode, output, log)
+    code = process.returncode
+    if late or (limit and code in (-signal.SIGKILL, -signal.SIGXCPU)):
+        code, log = KILLED, f"{log}\nkilled: it had {limit:.0f} s of processor time"
+    return Cost(seconds, _cpu_of_children() - before, peak[0], code, output, log)
+
+
+def _kill(pid: int) -> None:
+    root = psutil.Process(pid)
+    for process in (*root.children(recursive=True), root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _cpu_of_children() -> float:
@@ -93,6 +126,7 @@ def machine() -> dict[str, object]:
     """The facts that a figure depends on."""
     packages = ("torch", "tensorflow-cpu", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
     return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),

@@ -1,24 +1,23 @@
-"""Converts a zoo module to TFLite by litert-torch; `field.py` runs it in litert-torch's own environment.
+"""Converts a PyTorch module to TFLite by litert-torch; `field.py` runs it in litert-torch's own environment.
 
 Dynamic sizes are asked for first; where litert-torch refuses them, the sizes of the example are kept.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 
 import litert_torch
 import torch
-
-from xport import models
+from field_models import subject
 
 
 def main() -> None:
-    """Convert: MODEL SIZE {DIMENSION: SIZE} FILE."""
-    name, size, sizes, target = sys.argv[1:]
-    model = models.build(name, size=size)
-    inputs = {key: torch.from_numpy(array) for key, array in model.example_inputs(json.loads(sizes)).items()}
+    """Convert: MODEL FILE, the model as `field_models.subject` names it."""
+    word, target = sys.argv[1:]
+    model = subject(word)
+    module = model.build()
+    inputs = {key: torch.from_numpy(array) for key, array in model.examples(2).items()}
     symbols = {symbol: torch.export.Dim(symbol) for symbol in model.symbols}
     dynamic = {
         spec.name: {axis: symbols[extent] for axis, extent in enumerate(spec.shape) if isinstance(extent, str)}
@@ -26,9 +25,7 @@ def main() -> None:
     }
     for shapes in (dynamic, None):
         try:
-            made = litert_torch.convert(
-                model.module.eval(), sample_kwargs=inputs, dynamic_shapes=shapes, enable_x64=True
-            )
+            made = litert_torch.convert(module, sample_kwargs=inputs, dynamic_shapes=shapes, enable_x64=True)
         except Exception as error:
             if shapes is None:
                 raise

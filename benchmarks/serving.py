@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import machine
 
 import xport
 from xport.signature import Signature
@@ -51,7 +52,7 @@ def main() -> None:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 def write_mlp(path: Path) -> Path:

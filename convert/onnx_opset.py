@@ -49,7 +49,7 @@ def to_opset(model: ir.Model, opset: int) -> ir.Model:
         UnsupportedError: Naming the operators that do not exist in that version.
         ConversionError: If the version converter cannot, naming what it lacks.
     """
-    newest = onnx.defs.onnx_opset_version()
+    newest, before = onnx.defs.onnx_opset_version(), opset_of(model)
     if not 1 <= opset <= newest:
         raise UsageError(f"There is no opset {opset} here; the newest is {newest}.", f"Use --opset {newest} or lower.")
     _check_exist(model, opset)
@@ -73,6 +73,7 @@ def to_opset(model: ir.Model, opset: int) -> ir.Model:
             converted.graph.initializers.add(by_name[name])
     del model.graph.inputs[len(inputs) :]
     _restore(model, converted, by_name)
+    _drop_defaults(converted, before, opset)
     _check(converted, opset)
     return converted
 
@@ -167,6 +168,23 @@ def _check_exist(model: ir.Model, opset: int) -> None:
         listed = ", ".join(f"{op} ({name})" if name else op for op, name in sorted(missing.items()))
         verb = "does" if len(missing) == 1 else "do"
         raise UnsupportedError(f"{listed} {verb} not exist in opset {opset}.", "Choose a newer opset.")
+
+
+def _drop_defaults(model: ir.Model, before: int, opset: int) -> None:
+    """Take away attributes that an older version does not know, where they say what it does anyway.
+
+    An attribute comes to an operator with a default that keeps what the operator did before ("noop_with_empty_axes" of
+    the reductions, "start" of Shape); exporters write such defaults down.
+    """
+    for node in model.graph.all_nodes():
+        if node.domain not in ("", "ai.onnx") or not _exists(node, opset) or not _exists(node, before):
+            continue
+        known = onnx.defs.get_schema(node.op_type, opset, "").attributes
+        newer = onnx.defs.get_schema(node.op_type, before, "").attributes
+        for name in [name for name in node.attributes if name in newer and name not in known]:
+            default = newer[name].default_value
+            if default.type and ir.serde.deserialize_attribute(default).value == node.attributes[name].value:
+                del node.attributes[name]
 
 
 def _check(model: ir.Model, opset: int) -> None:

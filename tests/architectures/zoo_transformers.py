@@ -5,63 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 import transformers
+from more_transformers import albert, bart, deberta, dinov2, mobilevit, opt, qwen2, resnet
+from tensor_modules import Features, Masked, Pixels, TextAndPixels, Waves
 from torch import nn
-
-
-class Plain(nn.Module):
-    """A model of `transformers` as tensors in, tensors out.
-
-    Args:
-        model: The model.
-        inputs: Its keyword arguments, in order.
-        outputs: The fields of its answer that are wanted, in order.
-        fixed: Further keyword arguments.
-    """
-
-    def __init__(self, model: nn.Module, inputs: list[str], outputs: list[str], **fixed: Any) -> None:
-        super().__init__()
-        self.model, self.inputs, self.outputs, self.fixed = model, inputs, outputs, fixed
-
-    def answer(self, *tensors: torch.Tensor) -> Any:
-        found = self.model(**dict(zip(self.inputs, tensors, strict=True)), **self.fixed)
-        fields = tuple(found[name] for name in self.outputs)
-        return fields[0] if len(fields) == 1 else fields
-
-
-class Ids(Plain):
-    def forward(self, input_ids: torch.Tensor) -> Any:
-        return self.answer(input_ids)
-
-
-class Masked(Plain):
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-        return self.answer(input_ids, attention_mask)
-
-
-class Pixels(Plain):
-    def forward(self, pixel_values: torch.Tensor) -> Any:
-        return self.answer(pixel_values)
-
-
-class Waves(Plain):
-    def forward(self, input_values: torch.Tensor) -> Any:
-        return self.answer(input_values)
-
-
-class Features(Plain):
-    def forward(self, input_features: torch.Tensor) -> Any:
-        return self.answer(input_features)
-
-
-class TextAndPixels(Plain):
-    def forward(self, input_ids: torch.Tensor, pixel_values: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-        return self.answer(input_ids, pixel_values, attention_mask)
 
 
 @dataclass(frozen=True)
@@ -236,6 +187,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         ("logits_per_image", "text_embeds", "image_embeds"),
         {"texts": 5, "images": 3, "sequence": 13},
     ),
+    "albert": Architecture(albert, (_IDS, _MASK), ("hidden", "pooled"), _TEXT_SIZES),
+    "deberta_v2": Architecture(deberta, (_IDS, _MASK), ("logits",), _TEXT_SIZES),
+    "opt": Architecture(opt, (_IDS, _MASK), ("logits",), _TEXT_SIZES),
+    "qwen2": Architecture(qwen2, (_IDS, _MASK), ("logits",), _TEXT_SIZES),
+    "bart": Architecture(bart, (_IDS, _MASK), ("logits",), _TEXT_SIZES),
+    "resnet": Architecture(resnet, (_PIXELS,), ("logits",), {"batch": 5}),
+    "mobilevit": Architecture(mobilevit, ("pixel_values:float32[batch,3,64,64]",), ("logits",), {"batch": 5}),
+    "dinov2": Architecture(dinov2, (_PIXELS,), ("hidden", "pooled"), {"batch": 5}),
 }
 
 

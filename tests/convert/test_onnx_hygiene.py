@@ -155,6 +155,27 @@ def test_branches_go_down_too(tmp_path):
         np.testing.assert_array_equal(answers(tmp_path / "out.onnx", batch), answers(source, batch))
 
 
+def test_attributes_that_say_what_an_older_version_does_anyway_are_left_out(tmp_path):
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["m"], name="mean", keepdims=1, noop_with_empty_axes=0),
+        helper.make_node("ReduceMax", ["m", "axes"], ["y"], name="max", noop_with_empty_axes=0),
+    ]
+    source = save(tmp_path / "m.onnx", nodes, {"axes": np.array([2])}, opset=20)
+    made = run(source, tmp_path / "out.onnx", opset=17)
+    assert [[a.name for a in n.attribute if a.name.startswith("noop")] for n in made.graph.node] == [[], []]
+    np.testing.assert_allclose(answers(tmp_path / "out.onnx"), answers(source), rtol=1e-6)
+
+
+def test_an_attribute_that_an_older_version_cannot_say_is_refused(tmp_path):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], name="shape", start=1),
+        helper.make_node("Cast", ["s"], ["y"], to=TensorProto.FLOAT),
+    ]
+    source = save(tmp_path / "m.onnx", nodes, opset=15)
+    with pytest.raises(ConversionError, match=r"Shape \(shape\) has the attributes start"):
+        finish(source, tmp_path / "out.onnx", read_signature(source), {"opset": 13})
+
+
 def test_an_operator_that_the_converter_leaves_broken_is_refused(tmp_path, monkeypatch):
     source = conv_net(tmp_path / "m.onnx", opset=13)
 
