@@ -22,7 +22,16 @@ RECORDS = "Microsoft"
 """The folder that onnxruntime's telemetry keeps its files in, somewhere below the home."""
 IMPORT = re.compile(r"^\s*(import|from) onnxruntime\b", re.MULTILINE)
 ROOT = sandbox.HERE.parents[1]
-SILENCERS = ("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TRAVIS", "JENKINS_URL")
+SILENCERS = (
+    "ORT_DISABLE_TELEMETRY",
+    "CI",
+    "TF_BUILD",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "CIRCLECI",
+    "TRAVIS",
+    "JENKINS_URL",
+)
 SILENCERS += ("CODEBUILD_BUILD_ID", "BUILDKITE", "TEAMCITY_VERSION", "APPVEYOR")
 """Variables under which onnxruntime keeps quiet of itself: its own, and those by which it knows a build machine."""
 
