@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from xport import posix
 from xport.errors import UsageError
 from xport.serve.embedded.catalogue import Model
 from xport.serve.embedded.desk import Handler
@@ -128,9 +129,10 @@ async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> No
     Raises:
         XportError: If the server cannot start; nothing is left running.
     """
+    posix.check("The embedded server")
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        posix.on_signal(loop, number, stop.set)
     starting = asyncio.create_task(EmbeddedServer(models, options).__aenter__())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
