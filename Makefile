@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types docs audit fuzz conformance bench bench-convert bench-validate bench-serve bench-report \
-  matrix clean
+.PHONY: demo test test-oldest test-python test-containers lint types docs audit fuzz conformance bench \
+  bench-convert bench-validate bench-serve bench-report matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -12,6 +12,32 @@ demo: .venv/demo.stamp
 test: .venv/dev.stamp
 	@echo "== tests (about half an hour on two cores; --slow=all runs everything)"
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --slow=rotating $(ARGS)
+
+# What depends on versions most: every model of the zoo to every target, round trips, proofs, commands, servers, validation.
+REDUCED := tests/test_zoo.py tests/convert/test_laps.py tests/artifacts tests/cli tests/protocol tests/serve/test_http.py \
+  tests/validate/test_validate_formats.py tests/validate/test_report_page.py tests/test_platforms.py
+TOOLS := hypothesis jsonschema psutil pytest pytest-timeout pytest-xdist 'tritonclient[http]'
+
+# The lower end of every range in pyproject.toml, in an environment of its own (.ci/oldest.py).
+test-oldest: build/oldest/stamp
+	@echo "== a reduced selection of tests at the lower end of every range"
+	@build/oldest/venv/bin/python -m pytest $(REDUCED) $(ARGS)
+
+# Another Python, in an environment of its own: make test-python PYTHON=python3.12; TORCH=2.14.1 takes another torch.
+test-python: build/$(notdir $(PYTHON))/stamp
+	@echo "== a reduced selection of tests on $(PYTHON)"
+	@build/$(notdir $(PYTHON))/venv/bin/python -m pytest $(REDUCED) $(ARGS)
+
+build/%/stamp: pyproject.toml constraints.txt .ci/oldest.py
+	@echo "== creating build/$*/venv with $$($(PYTHON) --version)"
+	@mkdir -p build/$* && $(PYTHON) -m venv --clear build/$*/venv
+	@build/$*/venv/bin/python -m pip --disable-pip-version-check --quiet install packaging
+	@if [ $* = oldest ]; then build/$*/venv/bin/python .ci/oldest.py; \
+	  else sed 's/^torch==.*/torch==$(or $(TORCH),$(shell sed -n 's/^torch==//p' constraints.txt))/' constraints.txt; fi > build/$*/constraints.txt
+	@echo "== installing $$(grep '^torch==' build/$*/constraints.txt), TensorFlow and the rest (torch may come with CUDA: 3 GB to fetch, 7 GB of disk)"
+	@build/$*/venv/bin/python -m pip --disable-pip-version-check --quiet install -c build/$*/constraints.txt \
+	  -e '.[cpu,demo,report,serve]' $(TOOLS)
+	@touch $@
 
 # Builds and runs the container bundles for real; needs root on Debian 12 and says why where it cannot.
 test-containers: .venv/dev.stamp
@@ -24,8 +50,10 @@ lint: .venv/dev.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+# Once more as if on Windows, whose modules lack what POSIX has.
 types: .venv/dev.stamp
 	@$(BIN)/mypy
+	@$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 
 # Licences of everything installed, and known vulnerabilities; the latter are skipped where nobody can be asked.
 audit: .venv/dev.stamp

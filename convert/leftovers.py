@@ -5,8 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
+
+from xport import posix
 
 _YOUNG = 10.0
 """Seconds in which a folder may have been made and not locked yet."""
@@ -21,16 +24,14 @@ def hold(folder: Path) -> int | None:
     Returns:
         The open lock; None where folders cannot be locked, and nothing will be swept.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
+    if sys.platform == "win32":
         return None
     try:
         opened = os.open(folder, os.O_RDONLY)
     except OSError:
         return None
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        posix.lock(opened, wait=False)
     except OSError:  # somebody works in it, or the file system knows no locks
         os.close(opened)
         return None

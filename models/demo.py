@@ -1,12 +1,16 @@
 """The main job on real data: train on handwritten digits, convert to every format, prove and compare.
 
-``make demo`` runs it; ``python -m xport.models.demo --output demo`` does the same by hand.
+``make demo`` runs it; ``python -m xport.models.demo --output demo`` does the same by hand, in a clone or from a wheel.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
+import os
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from xport.artifact import Artifact
+from xport.errors import MissingRuntimeError, XportError
 
 ARCH = "xport.models:digits_cnn"
 INPUT = "image:float32[batch,1,8,8]"
@@ -23,6 +28,27 @@ TARGETS = {
     "savedmodel": "digits_savedmodel",
     "tflite": "digits.tflite",
 }
+NEEDED = {
+    "torch": "torch",
+    "sklearn": "scikit-learn",
+    "onnxruntime": "onnxruntime",
+    "tensorflow": "tensorflow-cpu",
+    "ai_edge_litert": "ai-edge-litert",
+}
+"""Import names and distributions of what the demo runs."""
+
+
+def check_installed() -> None:
+    """Make sure, before any work, that all the demo runs is there.
+
+    Raises:
+        MissingRuntimeError: If something is not installed.
+    """
+    missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingRuntimeError(
+            f"The demo needs {', '.join(missing)}, not installed here.", "pip install 'xport-ml[cpu,demo]'"
+        )
 
 
 def train(folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
@@ -155,21 +181,34 @@ def show(table: list[dict[str, Any]]) -> None:
     Console().print(view)
 
 
-def main() -> None:
+def command() -> str:
+    """How a user calls the ``xport`` beside this Python."""
+    beside = Path(sys.executable).with_name("xport")
+    if (found := shutil.which("xport")) and Path(found) == beside:
+        return "xport"
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
+
+
+def main() -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(description="Train, convert, prove and compare.")
     parser.add_argument("--output", type=Path, default=Path("demo"))
     folder = parser.parse_args().output
-    folder.mkdir(parents=True, exist_ok=True)
-    model, test_x, test_y = train(folder)
-    artifacts = convert_all(model, folder, test_x)
-    show(rows(model, artifacts, test_x, test_y))
+    try:
+        check_installed()
+        folder.mkdir(parents=True, exist_ok=True)
+        model, test_x, test_y = train(folder)
+        artifacts = convert_all(model, folder, test_x)
+        show(rows(model, artifacts, test_x, test_y))
+    except XportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     print("Next, with your own model or this one:")
-    command = ".venv/bin/xport"
-    print(f"  {command} convert {model} --to savedmodel --arch {ARCH} --input '{INPUT}' -o my_model")
-    print(f"  {command} verify {artifacts['savedmodel'].path}")
-    print(f"  {command} inspect {artifacts['tflite'].path}")
+    print(f"  {command()} convert {model} --to savedmodel --arch {ARCH} --input '{INPUT}' -o my_model")
+    print(f"  {command()} verify {artifacts['savedmodel'].path}")
+    print(f"  {command()} inspect {artifacts['tflite'].path}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,6 @@ was cut off and is cleared away by the next `add`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from xport import posix
 from xport.convert.engines.pythons import find_python
 from xport.convert.engines.table import ENGINES, Engine, find
 from xport.errors import DestinationError, MissingRuntimeError, UsageError
@@ -177,5 +177,5 @@ def _locked(name: str) -> Iterator[Path]:
             f"{folder()} cannot be written: {error.strerror or error}.", "Choose another folder with XPORT_ENGINES."
         ) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        posix.lock(file, wait=True)
         yield folder() / name

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from xport import worker
+from xport import posix, worker
 from xport.convert.engines import child, environment
 from xport.convert.engines.table import find
 from xport.errors import ConversionError
@@ -64,7 +64,7 @@ def run(name: str, function: str, request: dict[str, Any], *, seconds: float | N
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End an engine with all the processes that it started."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        posix.signal_group(process, posix.KILL)
     except ProcessLookupError:
         return
     finally:

@@ -7,7 +7,6 @@ a finished result from one that was cut off, and one of ours from somebody else'
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from os import kill
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from xport import __version__
+from xport import __version__, posix
 from xport.convert.many.local_store import LocalStore, artifact_digest
 from xport.convert.many.plan import Task, is_url
 from xport.convert.many.plan_options import arguments
@@ -86,7 +85,7 @@ class Processes:
             self._stopped = True
             for worker in self._workers:
                 with contextlib.suppress(ProcessLookupError):
-                    kill(worker.pid, signal.SIGKILL)
+                    kill(worker.pid, posix.KILL)
 
 
 def finished(store: Store, task: Task, fingerprint: str) -> TaskResult | None:

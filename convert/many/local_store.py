@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xport import replacing
+from xport import posix, replacing
 from xport.convert.many.digest import source_digest
 from xport.convert.many.places import RECORDS
 from xport.convert.staging import Staging, unwritable
@@ -67,7 +66,7 @@ class LocalStore:
             deadline = time.monotonic() + wait
             while True:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    posix.lock(file, wait=False)
                     break
                 except BlockingIOError as error:
                     if time.monotonic() >= deadline:

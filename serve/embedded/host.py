@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xport import posix
 from xport.serve.embedded.card import ModelCard
 from xport.serve.embedded.opened import OpenedModel, open_checked
 
@@ -39,4 +40,4 @@ def _live_and_die_with_the_server() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # other C libraries; the closed pipe ends us there
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, posix.KILL)

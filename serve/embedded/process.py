@@ -9,7 +9,6 @@ small model's whole answer.
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import signal
 import socket
@@ -18,6 +17,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from xport import posix
 from xport.errors import WorkerError, XportError
 from xport.worker import command, environment
 
@@ -29,6 +29,7 @@ class AsyncWorker:
     """A child process with one request at a time."""
 
     def __init__(self) -> None:
+        posix.check("The embedded server")  # a socket is the child's stdin
         self._loop = asyncio.get_running_loop()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         self._socket, theirs = socket.socketpair()
@@ -122,8 +123,7 @@ class AsyncWorker:
 
     def log(self) -> str:
         """What the child has written to stderr so far."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        return posix.read_whole(self._log.fileno()).decode(errors="replace")
 
     async def close(self) -> None:
         """End the child at once, as it has nothing to save, and reap it; safe to call twice."""
@@ -146,5 +146,5 @@ class AsyncWorker:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
         how = "ran out of time and was stopped" if timed_out else how
         error = WorkerError(f"The process that ran {function} {how}." + (f"\nIts last words:\n{tail}" if tail else ""))
-        error.how = "timeout" if timed_out else "killed" if code == -signal.SIGKILL else "crashed"
+        error.how = "timeout" if timed_out else "killed" if code == -posix.KILL else "crashed"
         return error

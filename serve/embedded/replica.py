@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from xport import posix
 from xport.errors import ServingError, WorkerError, XportError
 from xport.serve.embedded.batching import BatchQueue, Item, concatenate, split
 from xport.serve.embedded.card import ModelCard
@@ -178,5 +178,4 @@ def _share_of_cores(workers: int) -> int | None:
     """Threads of each of several workers; one alone is left to its runtime's default."""
     if workers == 1:
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, posix.processors() // workers)

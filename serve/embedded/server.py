@@ -9,9 +9,11 @@ import logging
 import signal
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+from xport import posix
 from xport.errors import UsageError
 from xport.serve.embedded.catalogue import Model
 from xport.serve.embedded.desk import Handler
@@ -131,9 +133,10 @@ async def serve(models: Sequence[Model[Servable]], options: ServerOptions) -> si
     Raises:
         XportError: If the server cannot start; nothing is left running.
     """
+    posix.check("The embedded server")
     loop, stop = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.put_nowait, number)
+        posix.on_signal(loop, number, partial(stop.put_nowait, number))
     starting = asyncio.create_task(EmbeddedServer(models, options).__aenter__())
     stopping = asyncio.create_task(stop.get())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from xport import posix
 from xport.errors import UsageError, XportError
 
 _TAIL = 20
@@ -133,15 +133,19 @@ class Running:
 
     def stop(self) -> None:
         """End the server and all its children: first kindly, then not; safe to call twice."""
-        _signal_group(self.process.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=self._grace)
         # What the server started and left behind ends too: it is in the same session.
-        _signal_group(self.process.pid, signal.SIGKILL)
+        self._signal(posix.KILL)
         self.process.wait()
         _wait_group_gone(self.process.pid)
         while self._endings:
             self._endings.pop()()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            posix.signal_group(self.process, number)
 
     def __enter__(self) -> Self:
         return self
@@ -260,18 +264,11 @@ def get_json(url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | Non
         return status, None
 
 
-def _signal_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
 def _wait_group_gone(pid: int) -> None:
     """Wait, not forever, until the last process of a group is gone: killing takes the system a moment."""
     end = time.monotonic() + _GONE_SECONDS
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        while time.monotonic() < end:
-            os.killpg(pid, 0)
-            time.sleep(_POLL / 10)
+    while posix.group_is_alive(pid) and time.monotonic() < end:
+        time.sleep(_POLL / 10)
 
 
 def _how(code: int) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xport import posix
 from xport.errors import UsageError
 from xport.serve.clients.address import Served
 from xport.serve.clients.base import Exchange, Request
@@ -246,12 +247,11 @@ class _Run:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        put_back = posix.on_signal(asyncio.get_running_loop(), signal.SIGINT, self._interrupt)
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            put_back()
 
     def _interrupt(self) -> None:
         self.record.early = INTERRUPTED

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from xport import posix
 from xport.errors import UsageError
 from xport.runtimes import require
 
@@ -123,7 +124,7 @@ def _end_left(mark: bytes) -> None:
         time.sleep(0.1)
     for pid in left:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, posix.KILL)
 
 
 def _marked(mark: bytes) -> list[int]:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xport import posix
 from xport.errors import WorkerError, XportError, XportWarning
 from xport.runtimes import defaults
 
@@ -119,9 +120,8 @@ class Worker:
         if self._log is None:
             return ""
         self._log.flush()
-        size = os.fstat(self._log.fileno()).st_size
         # Not through the file object: its position is the child's as well.
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        return posix.read_whole(self._log.fileno()).decode(errors="replace")
 
     def peak_memory(self) -> int:
         """The child's peak resident set in bytes; 0 where the system does not tell."""
@@ -161,14 +161,14 @@ class Worker:
         code = self._process.wait()
         tail = "\n".join(self.log().splitlines()[-15:])
         self.close()
-        kind = "timeout" if timed_out else "killed" if code == -signal.SIGKILL else "crashed"
+        kind = "timeout" if timed_out else "killed" if code == -posix.KILL else "crashed"
         fix = "Run again with -v for its output."
         if timed_out:
             how = f"ran out of time ({timed_out:.0f} s) and was stopped"
             fix = "A model may loop without end. If it is only slow, give it more seconds with --timeout."
         elif code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
-            how += " (out of memory?)" if -code == signal.SIGKILL else ""
+            how += " (out of memory?)" if -code == posix.KILL else ""
         else:
             how = f"exited with code {code}"
         detail = f"\nIts last words:\n{tail}" if tail else ""

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from xport import posix
 from xport.convert.provenance import versions
 from xport.errors import WorkerError
 from xport.worker import running
@@ -16,9 +17,7 @@ _ASK_SECONDS = 60.0
 
 def usable_processors() -> int:
     """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return posix.processors()
 
 
 def load() -> float:
