@@ -58,6 +58,14 @@ class Opened:
             return  # some have no content; those that are needed are read one by one
         self._read.update({op.name: np.asarray(a) for op, a in zip(ops, found, strict=True)})
 
+    def entries(self, op: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The keys and values of a lookup table."""
+        kinds = [op.get_attr(name) for name in ("key_dtype", "value_dtype")]
+        with self.graph.as_default():
+            made = tf.raw_ops.LookupTableExportV2(table_handle=op.outputs[0], Tkeys=kinds[0], Tvalues=kinds[1])
+        keys, values = (np.asarray(a) for a in self.session.run(list(made)))
+        return keys, values
+
     def _reading(self, op: Any) -> Any:
         if op.type == "VariableV2":
             return op.outputs[0]
@@ -115,7 +123,7 @@ def read(path: Path, signature: Signature, name: str | None = None) -> ir.Model:
     """A SavedModel as an ONNX model; see `convert`."""
     with opened(path, name) as model:
         writer = Writer()
-        reader = GraphReader(writer, model.graph, model.functions, model.variable)
+        reader = GraphReader(writer, model.graph, model.functions, model.variable, model.entries)
         inputs = [writer.input(s.name, s.dtype, s.shape) for s in signature.inputs]
         feeds = {model.definition.inputs[s.name].name: x for s, x in zip(signature.inputs, inputs, strict=True)}
         names = [model.definition.outputs[s.name].name for s in signature.outputs]

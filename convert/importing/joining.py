@@ -102,8 +102,17 @@ def _times(w: Writer, size: Size, factor: Size) -> Size:
 
 def expand(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
     """Broadcast to a shape."""
-    made: Tensor = w.op("Expand", [x, index_vector(w, shape)], x.dtype)
-    return made.with_(dims=shape.elements if made.dims is None else made.dims)
+    return _sized(w, w.op("Expand", [x, index_vector(w, shape)], x.dtype), shape)
+
+
+def _sized(w: Writer, made: Tensor, shape: Tensor) -> Tensor:
+    """A tensor that got its sizes from a vector of them."""
+    if made.dims is not None:
+        return made
+    if shape.elements is not None:
+        return made.with_(dims=shape.elements)
+    count = shape.dims[0] if shape.dims else None
+    return made.with_(dims=tuple(w.fresh() for _ in range(count))) if isinstance(count, int) else made
 
 
 def fill(w: Writer, shape: Tensor, value: Tensor) -> Tensor:
@@ -114,4 +123,4 @@ def fill(w: Writer, shape: Tensor, value: Tensor) -> Tensor:
         )
     else:
         made = w.op("Expand", [value, index_vector(w, shape)], value.dtype)
-    return made.with_(dims=shape.elements if made.dims is None else made.dims)
+    return _sized(w, made, shape)

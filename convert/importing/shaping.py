@@ -146,7 +146,9 @@ def reshape(w: Writer, x: Tensor, shape: Tensor) -> Tensor:
         target = w.int64(shape if vector is None else vector)
     else:
         target = w.constant(request, "int64")
-    made = w.emit("Reshape", [_plain(w, x), target], [kind_of(x)], zeros)[0]
+    # A zero copies the size at its own place, so that the axes have to be in order.
+    value = w.value(x, wide=x.wide) if request is not None and 0 in request else _plain(w, x)
+    made = w.emit("Reshape", [value, target], [kind_of(x)], zeros)[0]
     flat = Flat(x) if x.perm and len(dims) == 2 and x.dims is not None and dims[0] == x.dims[0] else None
     return Tensor(x.dtype, dims, made, wide=x.wide, extra=flat)
 
@@ -326,7 +328,7 @@ def arange(w: Writer, bounds: Sequence[Tensor], dtype: str) -> Tensor:
     ends = [x.elements[0] if x.elements is not None and len(x.elements) == 1 else None for x in bounds]
     made: Tensor = w.op("Range", bounds, dtype, integers=True)
     start, limit, step = ends
-    if made.const is not None or start is None or limit is None or step != 1:
+    if made.const is not None:
         return made
-    count = sizes.subtract(limit, start)
-    return made.with_(dims=(count,)) if sizes.never_negative(count) else made
+    count = None if start is None or limit is None or step != 1 else sizes.subtract(limit, start)
+    return made.with_(dims=(w.fresh() if count is None or not sizes.never_negative(count) else count,))

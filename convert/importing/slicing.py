@@ -12,7 +12,6 @@ from xport.convert.importing import joining, shaping, sizes
 from xport.convert.importing.elementwise import apply, like
 from xport.convert.importing.tensor import Perm, Size, Tensor, constant, stored_axes
 from xport.convert.importing.writer import Writer
-from xport.errors import UnsupportedError
 
 FAR = int(np.iinfo(np.int64).max)
 Bound = int | Tensor
@@ -185,24 +184,34 @@ def _end(w: Writer, low: Bound, length: Bound) -> Bound:
     return apply(w, "Where", [minus, constant(FAR, "int64"), total], "int64")
 
 
+def reshape_last(w: Writer, x: Tensor, kept: int, ends: Sequence[int]) -> Tensor:
+    """A reshape that keeps the leading axes and gives the others new sizes, one of which may be -1."""
+    lead = cut(w, shaping.shape_of(w, x), [(0, 0, kept, 1)])
+    rows = [lead] if kept else []
+    return shaping.reshape(w, x, joining.concat(w, [*rows, constant(list(ends), "int64")], 0))
+
+
 def reverse(w: Writer, x: Tensor, axes: Sequence[int]) -> Tensor:
     """The other way round along axes."""
     rank = shaping.rank_of(x)
     return cut(w, x, [(axis % rank, -1, -FAR, -1) for axis in axes])
 
 
-def roll(w: Writer, x: Tensor, shifts: Sequence[int], axes: Sequence[int]) -> Tensor:
+def roll(w: Writer, x: Tensor, shifts: Sequence[Bound], axes: Sequence[int]) -> Tensor:
     """Shift along axes; what leaves at one end enters at the other."""
     for shift, axis in zip(shifts, axes, strict=True):
         axis %= shaping.rank_of(x)
         size = (x.dims or ())[axis]
-        if isinstance(size, int):
-            shift %= max(size, 1)
-        elif shift:
-            raise UnsupportedError("Rolling along an axis of unknown size is not expressed in ONNX.")
-        if shift:
-            tail, head = cut(w, x, [(axis, -shift, FAR, 1)]), cut(w, x, [(axis, 0, -shift, 1)])
-            x = joining.concat(w, [tail, head], axis)
+        start: Bound = 0
+        if isinstance(shift, int) and isinstance(size, int):
+            start = -shift % max(size, 1)
+        elif not isinstance(shift, int) or shift:
+            length = apply(w, "Max", [shaping.size_of(w, x, axis), constant(1, "int64")])
+            back = apply(w, "Neg", [constant(shift, "int64") if isinstance(shift, int) else shift])
+            start = apply(w, "Mod", [back, length])
+        if start != 0:
+            tail, head = cut(w, x, [(axis, start, FAR, 1)]), cut(w, x, [(axis, 0, start, 1)])
+            x = joining.concat(w, [tail, head], axis).with_(dims=x.dims)
     return x
 
 

@@ -238,13 +238,16 @@ def resize(
 ) -> Tensor:
     """Resize an image to a height and width, as TensorFlow does."""
     value, perm, _, channels = image(w, x, first)
-    attributes: dict[str, Any] = {"mode": "linear" if linear else "nearest", "axes": [2, 3]}
+    attributes: dict[str, Any] = {"mode": "linear" if linear else "nearest"}
     attributes["coordinate_transformation_mode"] = (
         "align_corners" if align_corners else "half_pixel" if half_pixel else "asymmetric"
     )
     if not linear:
         attributes["nearest_mode"] = "round_prefer_ceil" if align_corners or half_pixel else "floor"
-    made = w.emit("Resize", [value, None, None, w.int64(size)], [x.dtype], attributes)[0]
+    # All four sizes: ONNX Runtime fails on two of them where it moves transposes through the operator.
+    kept = [shaping.unsqueeze(w, shaping.size_of(w, x, axis), [0]) for axis in (0, 1 if first else 3)]
+    sizes_out = joining.concat(w, [*kept, shaping.index_vector(w, size)], 0)
+    made = w.emit("Resize", [value, None, None, w.int64(sizes_out)], [x.dtype], attributes)[0]
     ends = list(size.elements) if size.elements is not None else [w.fresh(), w.fresh()]
     return pictured(x, made, perm, ends, channels)
 

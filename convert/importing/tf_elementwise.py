@@ -125,6 +125,12 @@ def _finite(c: Call) -> Tensor:
     return e.apply(c.w, "Not", [e.apply(c.w, "Or", [infinite, e.apply(c.w, "IsNaN", [c.x], "bool")])])
 
 
+@op("ApproximateEqual")
+def _nearly_equal(c: Call) -> Tensor:
+    distance = e.apply(c.w, "Abs", [e.apply(c.w, "Sub", c.inputs)])
+    return e.apply(c.w, "Less", [distance, e.like(float(c.attr("tolerance", 1e-5)), distance)], "bool")
+
+
 @op("ClipByValue")
 def _clip(c: Call) -> Tensor:
     return e.apply(c.w, "Min", [e.apply(c.w, "Max", [c.x, c.inputs[1]]), c.inputs[2]])
@@ -172,19 +178,3 @@ def _bias(c: Call) -> Tensor:
     if c.attr("data_format", "NHWC") == "NCHW" and (x.rank or 0) > 2:
         bias = shaping.unsqueeze(c.w, bias, list(range(1, (x.rank or 0) - 1)))
     return e.apply(c.w, "Add", [x, bias])
-
-
-@op("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
-def _fake_quant(c: Call) -> Tensor:
-    if c.op.type.endswith("Args"):
-        low, high = float(c.attr("min")), float(c.attr("max"))
-    else:
-        low = float(shaping.static(c.inputs[1], "A quantization range"))
-        high = float(shaping.static(c.inputs[2], "A quantization range"))
-    if c.attr("num_bits", 8) != 8 or c.attr("narrow_range", False):
-        raise c.refuse("only 8 bits in full range are written as QuantizeLinear")
-    scale = np.float32((high - low) / 255)
-    zero = np.uint8(np.clip(np.floor(-low / scale + 0.5), 0, 255))
-    grid = [constant(scale), constant(zero)]
-    quantized = e.apply(c.w, "QuantizeLinear", [c.x, *grid], "uint8")
-    return e.apply(c.w, "DequantizeLinear", [quantized, *grid], "float32")

@@ -11,20 +11,30 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import function_def_to_graph
 
-from xport.convert.importing import (
+from xport.convert.importing import (  # those that are not used here fill the tables
+    tf_complex,  # noqa: F401
     tf_composites,
-    tf_control,  # noqa: F401  (these four fill the table)
+    tf_control,  # noqa: F401
+    tf_detection,  # noqa: F401
     tf_elementwise,  # noqa: F401
+    tf_images,  # noqa: F401
     tf_layers,  # noqa: F401
+    tf_matrices,  # noqa: F401
+    tf_quantizing,  # noqa: F401
+    tf_resizing,  # noqa: F401
+    tf_segments,  # noqa: F401
     tf_shapes,  # noqa: F401
+    tf_spectra,  # noqa: F401
 )
 from xport.convert.importing.tensor import Tensor, constant
-from xport.convert.importing.tf_registry import TABLE, Call
+from xport.convert.importing.tf_registry import Call, handler_of, is_complex
 from xport.convert.importing.writer import Writer
 from xport.convert.primitives.tf_core import CALLS
 from xport.errors import UnsupportedError
 
 _IGNORED = {"NoOp", "Assert", "Placeholder", "Const", "VarHandleOp", "VariableV2", "ReadVariableOp", *CALLS}
+_TABLES = {"HashTableV2", "MutableHashTableV2"}
+_IGNORED |= _TABLES
 
 
 class GraphReader:
@@ -35,15 +45,22 @@ class GraphReader:
         graph: The main graph; its functions are known to it.
         functions: The definitions of its functions by name.
         variable: Gives a variable's content for the operation that names it.
+        entries: Gives the keys and values of a lookup table for the operation that names it.
     """
 
     def __init__(
-        self, writer: Writer, graph: Any, functions: dict[str, Any], variable: Callable[[Any], np.ndarray]
+        self,
+        writer: Writer,
+        graph: Any,
+        functions: dict[str, Any],
+        variable: Callable[[Any], np.ndarray],
+        entries: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None:
         self.writer = writer
         self.graph = graph
         self._functions = functions
         self._variable = variable
+        self._entries = entries
         self._graphs: dict[str, Any] = {}
 
     def function(self, name: str) -> Any:
@@ -63,8 +80,8 @@ class GraphReader:
         todo, entered = [list(outputs)], set()
         while todo:
             for op in needed(todo.pop(), ()):
-                if op.type not in TABLE and op.type not in _IGNORED and op.type not in self._functions:
-                    missing[op.type].append(op.name)
+                if handler_of(op) is None and op.type not in _IGNORED and op.type not in self._functions:
+                    missing[op.type + " of complex numbers" * is_complex(op)].append(op.name)
                 for name in called(op):
                     if name in self._functions and name not in entered:
                         entered.add(name)
@@ -107,7 +124,7 @@ class GraphReader:
     def _operator(self, op: Any, values: dict[str, Tensor]) -> Sequence[Tensor]:
         if op.type == "Const":
             return [read_constant(op)]
-        if op.type in ("VarHandleOp", "VariableV2", "Placeholder"):
+        if op.type in ("VarHandleOp", "VariableV2", "Placeholder", *_TABLES):
             return [Tensor("resource", (), label=op.name, extra=op)] if op.type != "VariableV2" else [self.read(op)]
         inputs = [values[t.name] for t in op.inputs]
         if op.type == "ReadVariableOp":
@@ -116,9 +133,10 @@ class GraphReader:
         if name in self._functions:
             made = tf_composites.recorded(op, inputs, self.writer)
             return self.call(name, inputs) if made is None else made
-        if op.type not in TABLE:
+        handler = handler_of(op)
+        if handler is None:
             return []
-        results = TABLE[op.type](Call(self.writer, self, op, inputs))
+        results = handler(Call(self.writer, self, op, inputs))
         return [results] if isinstance(results, Tensor) else results
 
     def call(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -136,6 +154,17 @@ class GraphReader:
             kind = "a resource" if handle is None else handle.type
             raise UnsupportedError(f"The model reads {kind}, which ONNX does not have.")
         return constant(self._variable(handle), label=handle.name)
+
+    def table(self, handle: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The keys and values of a lookup table.
+
+        Raises:
+            UnsupportedError: If it is no table whose content is known.
+        """
+        if handle is None or handle.type not in _TABLES or self._entries is None:
+            kind = "a resource" if handle is None else handle.type
+            raise UnsupportedError(f"The model looks up in {kind}, whose content is not known while converting.")
+        return self._entries(handle)
 
 
 def needed(outputs: Iterable[Any], feeds: Any) -> Iterator[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xport.convert.importing import elementwise as e
-from xport.convert.importing import reducing, shaping, slicing, spatial
+from xport.convert.importing import reducing, spatial
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import TABLE, Call, op
 from xport.convert.importing.tf_shapes import ints
@@ -147,24 +147,3 @@ def _top_k(c: Call) -> list[Tensor]:
 @op("Cumsum")
 def _cumsum(c: Call) -> Tensor:
     return reducing.cumulative_sum(c.w, c.x, c.inputs[1], c.attr("exclusive", False), c.attr("reverse", False))
-
-
-@op("NonMaxSuppressionV3", "NonMaxSuppressionV4", "NonMaxSuppressionV5")
-def _suppress(c: Call) -> list[Tensor]:
-    boxes, scores, limit, overlap, threshold = c.inputs[:5]
-    if c.attr("pad_to_max_output_size", False):
-        raise c.refuse("ONNX does not pad what it selects")
-    soft = len(c.inputs) > 5 and not (c.inputs[5].const is not None and float(c.inputs[5].const) == 0)
-    if soft:
-        raise c.refuse("soft suppression has no ONNX operator")
-    rows = [shaping.unsqueeze(c.w, boxes, [0]), shaping.unsqueeze(c.w, scores, [0, 1])]
-    bounds = [e.cast(c.w, x, "float32") for x in (overlap, threshold)]
-    given = [*rows, shaping.index_vector(c.w, limit), *bounds]
-    found: Tensor = c.w.op("NonMaxSuppression", given, "int64", (c.w.fresh(), 3))
-    picked = shaping.gather(c.w, found, constant(2, "int64"), 1).with_(dtype="int32", wide=True)
-    count = shaping.size_of(c.w, picked, 0).with_(dtype="int32", wide=True)
-    if c.op.type == "NonMaxSuppressionV3":
-        return [picked]
-    if c.op.type == "NonMaxSuppressionV4":
-        return [picked, count]
-    return [picked, slicing.gather_batched(c.w, scores, picked, 0, 0), count]

@@ -58,13 +58,25 @@ Handler = Callable[[Call], Result]
 TABLE: dict[str, Handler] = {}
 """Handler by TensorFlow's name of the operator."""
 
+COMPLEX: dict[str, Handler] = {}
+"""The same for operators that take or give complex numbers."""
 
-def op(*names: str) -> Callable[[Handler], Handler]:
+
+def is_complex(operation: Any) -> bool:
+    """Whether a ``tf.Operation`` takes or gives complex numbers."""
+    return any(t.dtype.is_complex for t in (*operation.inputs, *operation.outputs))
+
+
+def handler_of(operation: Any) -> Handler | None:
+    """What reads a ``tf.Operation``; None if nothing does."""
+    return (COMPLEX if is_complex(operation) else TABLE).get(operation.type)
+
+
+def op(*names: str, table: dict[str, Handler] = TABLE) -> Callable[[Handler], Handler]:
     """Register a handler for operators."""
 
     def register(handler: Handler) -> Handler:
-        for name in names:
-            TABLE[name] = handler
+        table.update(dict.fromkeys(names, handler))
         return handler
 
     return register

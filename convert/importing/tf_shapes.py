@@ -181,7 +181,9 @@ def _reverse_sequence(c: Call) -> Tensor:
 
 @op("Roll")
 def _roll(c: Call) -> Tensor:
-    return slicing.roll(c.w, c.x, ints(c.inputs[1], "The shift"), ints(c.inputs[2], "The axis"))
+    axes, shift = ints(c.inputs[2], "The axis"), c.inputs[1]
+    shift = shaping.unsqueeze(c.w, shift, [0]) if shift.rank == 0 else shift
+    return slicing.roll(c.w, c.x, [slicing.entry(c.w, shift, i) for i in range(len(axes))], axes)
 
 
 @op("Pad", "PadV2")
