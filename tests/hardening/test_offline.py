@@ -101,6 +101,25 @@ def test_a_conversion_stays_at_home(target: str, tmp_path: Path) -> None:
 
 @needs("-n")
 @pytest.mark.slow
+def test_comparing_bisecting_and_packaging_stay_at_home(tiny: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    there = {"before": OFFLINE, "cwd": tmp_path, "env": fresh(home)}
+    quiet(sandbox.run("convert", tiny, "--to", "onnx", "-o", "m.onnx", **there))
+    quiet(sandbox.run("bisect", tiny, "m.onnx", **there))
+    quiet(sandbox.run("package", "m.onnx", "--engine", "embedded", "-o", "bundle", **there))
+    quiet(sandbox.run("package", "m.onnx", "--engine", "tf-serving", "-o", "served", **there))
+    plan = "models:\n  - {source: m.onnx, to: [pytorch]}\n"
+    (tmp_path / "plan.yaml").write_text(plan)
+    quiet(sandbox.run("convert", "--many", "plan.yaml", "-o", "many", **there))
+    report = ("--report", "compare.html")
+    quiet(sandbox.run("compare", "m.onnx", "--contenders", "onnx,tflite", "--runs", 2, "--starts", 1, *report, **there))
+    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", (tmp_path / "compare.html").read_text())
+    assert records(home) == []
+
+
+@needs("-n")
+@pytest.mark.slow
 def test_a_server_needs_this_machine_only(tiny: Path) -> None:
     command = [*OFFLINE, "--loopback", sys.executable, str(sandbox.HERE / "ask_server.py"), str(tiny)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=sandbox.SECONDS)
