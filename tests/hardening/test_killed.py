@@ -125,7 +125,7 @@ def test_a_plan_that_is_killed_again_and_again(tiny: Path, tmp_path: Path) -> No
     for moment in draw.sample(list(MOMENTS), len(MOMENTS)):
         with sandbox.started(*command, cwd=tmp_path) as process:
             sandbox.wait_for(lambda process=process: sandbox.descendants(process.pid))
-            sandbox.wait_for(lambda moment=moment: MOMENTS[moment](tmp_path / "out"), draw.uniform(1, 60))
+            sandbox.wait_for(lambda moment=moment: MOMENTS[moment](tmp_path / "out"), draw.uniform(1, 40))
             time.sleep(draw.uniform(0, 1))
             below = sandbox.descendants(process.pid)
             process.kill()
@@ -135,7 +135,7 @@ def test_a_plan_that_is_killed_again_and_again(tiny: Path, tmp_path: Path) -> No
             path = tmp_path / "out" / name
             now = (path.read_bytes(), path.stat().st_mtime_ns)
             assert finished.setdefault(name, now) == now  # neither changed nor written again
-    done = sandbox.run(*command, "--json", cwd=tmp_path)
+    done = sandbox.run(*command, "--json", cwd=tmp_path, timeout=1200)
     sandbox.passed(done)
     report = {result["name"]: result["status"] for result in json.loads(done.stdout)["results"]}
     assert len(report) == MODELS
