@@ -66,7 +66,7 @@ def test_there_are_two_commands() -> None:
 
 
 @pytest.mark.slow(turn=17, turns=30)
-@pytest.mark.timeout(5400)  # two installations of large wheels, perhaps over a slow network
+@pytest.mark.timeout(10800)  # two installations of large wheels, perhaps over a slow network
 @pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="a newcomer has make and git")
 def test_the_two_commands_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "xport"
@@ -77,7 +77,8 @@ def test_the_two_commands_in_a_fresh_clone(tmp_path: Path) -> None:
     for line in ("== creating .venv", "== installing xport", "1/4  training", "epoch 8", "4/4  timing"):
         assert line in said, said
     assert "One model, five formats" in said
-    assert not re.search(r"Traceback|WARNING|ERROR|failed", said), said
+    behind = said.partition("1/4  training")[2]  # pip has its own complaints, of a machine's package indexes
+    assert not re.search(r"Traceback|Warning|WARNING|Error|ERROR|failed", behind), said
     for line in re.findall(r"^ +(\.venv/bin/xport .*?)\r?$", said, re.MULTILINE):  # what it tells to do next
         on_a_terminal(line, clone)
     assert (clone / "my_model" / "saved_model.pb").is_file()

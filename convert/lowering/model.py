@@ -102,10 +102,13 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
                 yield value.const_value
-    for node in walk(model.graph):
-        for attribute in node.attributes.values():
-            if not attribute.is_ref() and isinstance(attribute.value, ir.ExternalTensor):
-                yield attribute.value
+    bodies: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for body in bodies:
+        for attribute in (attribute for node in walk(body) for attribute in node.attributes.values()):
+            values = () if attribute.is_ref() else attribute.value
+            for value in values if isinstance(values, list | tuple) else (values,):
+                if isinstance(value, ir.ExternalTensor):
+                    yield value
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:

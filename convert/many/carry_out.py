@@ -102,9 +102,14 @@ def finished(store: Store, task: Task, fingerprint: str) -> TaskResult | None:
     record = store.read(task.name)
     if not record or record.get("fingerprint") != fingerprint or record.get("checksum") != store.checksum(task.name):
         return None
-    if record["state"] != _DONE:  # cut off between the move and the record of it
+    try:
+        result = TaskResult.of(task, Status.KEPT, **_figures(record["result"]))
+        cut_off = record["state"] != _DONE  # between the move and the record of it
+    except (KeyError, TypeError):  # a record that xport did not write, or not this version of it
+        return None
+    if cut_off:
         store.write(task.name, {**record, "state": _DONE})
-    return TaskResult.of(task, Status.KEPT, **_figures(record["result"]))
+    return result
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _check_free(store: Store, task: Task, *, overwrite: bool) -> None:
     """Only what an earlier run wrote may be replaced, and only if nobody changed it since."""
     found = store.checksum(task.name)
     record = store.read(task.name)
-    if found is None or overwrite or (record and (record["state"] == _WRITING or record["checksum"] == found)):
+    if found is None or overwrite or (record and (record.get("state") == _WRITING or record.get("checksum") == found)):
         return
     why = "was changed since xport wrote it" if record else "exists already, and no earlier run of a plan wrote it"
     raise DestinationError(f"{store.path(task.name)} {why}.", "Add --force to replace it, or move it away.")

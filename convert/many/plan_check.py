@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -107,7 +108,7 @@ class _Check:
         for name, value in values.items():
             place = (*key, name)
             if name == "timeout":
-                if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                     raise self.text.error(place, f"timeout must be a number of seconds, not {value!r}.")
             elif name in option_hints():
                 if problem := value_problem(name, value):

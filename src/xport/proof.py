@@ -16,6 +16,7 @@ from xport.formats import Format
 from xport.golden import Case
 from xport.serve import warmup
 from xport.signature import Signature
+from xport.validate.verdicts import OutputVerdict
 
 SHEET_VERSION = 1
 """Version of the JSON form of the member `xport.carriers.SHEET`."""
@@ -92,8 +93,29 @@ def read_signature(path: Path, file_format: Format) -> Signature | None:
 def _parse(path: Path, sheet: bytes) -> tuple[Signature, Proof]:
     try:
         data: dict[str, Any] = json.loads(sheet)
-        return Signature.from_json(data["signature"]), Proof.from_json(data["proof"])
+        signature, proof = Signature.from_json(data["signature"]), Proof.from_json(data["proof"])
+        _check_types(proof)
+        return signature, proof
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableModelError(
             f"The proof inside {path} is broken: {type(error).__name__}: {error}", "Convert the model again."
         ) from error
+
+
+def _check_types(proof: Proof) -> None:
+    """Whoever shows or uses a proof later must find in it what belongs there.
+
+    Raises:
+        KeyError: If a verdict lacks something.
+        TypeError: If something is of another type.
+        ValueError: If a number is none.
+    """
+    texts = [*proof.source, *proof.source.values(), *proof.route, *proof.versions, *proof.versions.values()]
+    for row in proof.parity:
+        OutputVerdict.from_json(row)
+        texts += [row[name] for name in ("output", "verdict", "rule", "reason")]
+        for name in ("max_abs", "ratio"):
+            float(row[name] if row[name] is not None else 0)
+    kinds = ((proof.options, dict), (proof.parity, list), (proof.verified, bool), (proof.created, str))
+    if not all(isinstance(part, kind) for part, kind in kinds) or not all(isinstance(text, str) for text in texts):
+        raise TypeError("something in it is of another type than xport writes")

@@ -161,12 +161,16 @@ class Signature:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If something is of another type.
+            ValueError: If a dtype or a size is none.
+        """
 
         def specs(rows: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-            return tuple(
-                TensorSpec(r["name"], r["dtype"], None if r["shape"] is None else tuple(r["shape"])) for r in rows
-            )
+            return tuple(_spec(r["name"], r["dtype"], r["shape"]) for r in rows)
 
         return cls(specs(data["inputs"]), specs(data["outputs"]))
 
@@ -202,6 +206,17 @@ class Signature:
         for spec in self.inputs:
             _check_tensor(spec, np.asarray(inputs[spec.name]), sizes)
         return sizes
+
+
+def _spec(name: Any, dtype: Any, shape: Any) -> TensorSpec:
+    """A spec as JSON has it."""
+    if not isinstance(name, str) or not isinstance(shape, list | None):
+        raise TypeError(f"a tensor has the name {name!r:.100} and the shape {shape!r:.100}")
+    if dtype not in DTYPES or any(
+        not isinstance(dim, str) and (type(dim) is not int or dim < 0) for dim in shape or ()
+    ):
+        raise ValueError(f"{name!r:.100} has the dtype {dtype!r:.100} and the shape {shape!r:.100}")
+    return TensorSpec(name, dtype, None if shape is None else tuple(shape))
 
 
 def _check_tensor(spec: TensorSpec, array: np.ndarray, sizes: dict[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import struct
 import sys
@@ -122,6 +123,40 @@ def test_a_reader_takes_what_it_begins_with(name: str) -> None:
     """What is refused at once leads a fuzzer nowhere."""
     for seed in readers.READERS[name].seeds:
         assert readers.READERS[name].read(seed) is not None
+
+
+_TENSOR = {"name": "x", "dtype": "float32", "shape": [1]}
+_VERDICT = {"output": "y", "verdict": "exact", "rule": "exact", "reason": "Equal."}
+WRONG = (
+    {"proof": {"source": 5}},
+    {"proof": {"source": {"name": ["x"]}}},
+    {"proof": {"route": [1]}},
+    {"proof": {"route": 7}},
+    {"proof": {"versions": []}},
+    {"proof": {"options": "abc"}},
+    {"proof": {"parity": "abc"}},
+    {"proof": {"parity": [5]}},
+    {"proof": {"parity": [{"output": "y"}]}},
+    {"proof": {"parity": [{**_VERDICT, "max_abs": "x", "ratio": None}]}},
+    {"proof": {"verified": "yes"}},
+    {"proof": {"created": {}}},
+    {"signature": {"inputs": [{**_TENSOR, "name": 5}], "outputs": []}},
+    {"signature": {"inputs": [{**_TENSOR, "dtype": "nonsense"}], "outputs": []}},
+    {"signature": {"inputs": [{**_TENSOR, "dtype": []}], "outputs": []}},
+    {"signature": {"inputs": [{**_TENSOR, "shape": "abc"}], "outputs": []}},
+    {"signature": {"inputs": [{**_TENSOR, "shape": [-1]}], "outputs": []}},
+    {"signature": {"inputs": [{**_TENSOR, "shape": [{}]}], "outputs": []}},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_proofs_whose_parts_are_of_other_types(wrong: dict[str, dict[str, object]]) -> None:
+    sheet = json.loads(readers._PROOF)
+    readers.READERS["proof_sheet"].read(json.dumps(sheet).encode())
+    for part, changes in wrong.items():
+        sheet[part] |= changes
+    with pytest.raises(UnreadableModelError, match="broken"):
+        readers.READERS["proof_sheet"].read(json.dumps(sheet).encode())
 
 
 @pytest.mark.slow

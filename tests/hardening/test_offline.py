@@ -92,6 +92,28 @@ def test_a_conversion_stays_at_home(target: str, tmp_path: Path) -> None:
 
 @needs("-n")
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("what", ["bisect", "package", "plan", "compare"])
+def test_other_work_stays_at_home(what: str, tiny: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "plan.yaml").write_text(f"models:\n  - {{source: {tiny}, to: onnx}}\n")
+    commands = {
+        "bisect": [("bisect", tiny, tiny)],
+        "package": [
+            ("convert", tiny, "--to", "onnx", "-o", "m.onnx"),
+            ("package", "m.onnx", "--engine", "embedded", "-o", "bundle"),
+        ],
+        "plan": [("convert", "--many", "plan.yaml", "-o", "many")],
+        "compare": [("compare", tiny, "--contenders", "onnx,tflite", "--runs", 2, "--starts", 1, "--report", "c.html")],
+    }
+    for command in commands[what]:
+        quiet(sandbox.run(*command, before=OFFLINE, cwd=tmp_path, env=fresh(home), timeout=2 * sandbox.SECONDS))
+    assert records(home) == []
+
+
+@needs("-n")
+@pytest.mark.slow
 def test_a_server_needs_this_machine_only(tiny: Path) -> None:
     command = [*OFFLINE, "--loopback", sys.executable, str(sandbox.HERE / "ask_server.py"), str(tiny)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=sandbox.SECONDS)

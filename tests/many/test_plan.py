@@ -101,6 +101,7 @@ WRONG = {
     "bad tolerance": (MODEL + "    tolerance: [1, 2, 3]\n", ":4:16: tolerance must be", ""),
     "bad spec": (MODEL + "    inputs: ['x:float99[1]']\n", ":4:13: ", ""),
     "bad timeout": (MODEL + "    timeout: -1\n", ":4:14: timeout must be", ""),
+    "endless timeout": (MODEL + "    timeout: .nan\n", ":4:14: timeout must be", ""),
     "missing data": (MODEL + "    input_data: no.npz\n", ":4:17: ", "folder"),
     "useless option": ("models:\n  - source: a.onnx\n    to: tflite\n    opset: 17\n", ":4:5: opset means nothing", ""),
     "useless own option": ("models:\n  - source: a.onnx\n    to: {tflite: {opset: 17}}\n", ":3:19: opset means", ""),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from xport.cli.output import Output, bytes_text
+from xport.cli.output import Output, bytes_text, printable
 from xport.cli.reports import json_text
 from xport.errors import DestinationError
 from xport.replacing import write_text
@@ -129,7 +129,7 @@ def _shown(plan: Plan, output: Output) -> Iterator[Tell]:
                 with lock:
                     done += 1
                     text = "   ".join(cell for cell in _cells(result) if cell)
-                    click.echo(f"[{done}/{len(plan.tasks)}] {text}", err=output.json)
+                    click.echo(f"[{done}/{len(plan.tasks)}] {printable(text)}", err=output.json)
 
         yield line
 
@@ -166,7 +166,7 @@ class _LiveTable:
         rows, waiting = self._rows()
         for row in rows:
             style = {"failed": "red", "converted": "green"}.get(row[1], "")
-            table.add_row(*(Text(cell, style=style if i == 1 else "") for i, cell in enumerate(row)))
+            table.add_row(*(Text(printable(cell), style=style if i == 1 else "") for i, cell in enumerate(row)))
         if waiting:
             table.add_row(Text(f"{waiting} more", style="dim"), "", "", "", "")
         return table

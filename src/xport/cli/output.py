@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json as json_module
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line feed, and those that turn the direction of what follows."""
 
 
 class Output:
@@ -53,18 +57,18 @@ class Output:
             numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
             table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
+            table.add_row(*(Text(printable(str(cell))) for cell in row))
         self.console().print(table)
 
     def line(self, text: str = "") -> None:
         """Print a line of the result."""
-        self.console().print(text)
+        self.console().print(printable(text))
 
     def error(self, kind: str, message: str, fix: str, exit_code: int) -> None:
         """Tell what went wrong: on stderr, and as the JSON object if one is expected."""
-        click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
+        click.echo(click.style("Error: ", fg="red", bold=True) + printable(message), err=True)
         if fix:
-            click.echo(fix, err=True)
+            click.echo(printable(fix), err=True)
         if self.json:
             self.print_json({"error": {"type": kind, "message": message, "fix": fix, "exit_code": exit_code}})
 
@@ -78,7 +82,7 @@ class Output:
         if self.json and not self.verbose:
             yield lambda _: None
         elif not sys.stderr.isatty() or self.verbose:
-            yield lambda text: click.echo(f"{text} …", err=True)
+            yield lambda text: click.echo(f"{printable(text)} …", err=True)
         else:
             with _spinner() as tell:
                 yield tell
@@ -92,7 +96,12 @@ def _spinner() -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda text: progress.update(task, description=text)
+        yield lambda text: progress.update(task, description=printable(text))
+
+
+def printable(text: str) -> str:
+    """A text without what steers a terminal: names inside of models may hold anything."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _is_number(cell: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from xport.cli.commands import xport
-from xport.cli.output import Output
+from xport.cli.output import Output, printable
 from xport.errors import XportError, XportWarning
 
 _INTERRUPTED = 130
@@ -80,7 +80,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def _show_warning(message: Any, category: type[Warning], *details: Any, **named: Any) -> None:
     """Ours are told; those of libraries are for their developers."""
     if issubclass(category, XportWarning):
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 def _usage(error: click.ClickException, output: Output) -> int:
