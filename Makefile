@@ -21,12 +21,12 @@ TOOLS := hypothesis jsonschema psutil pytest pytest-timeout pytest-xdist 'triton
 # The lower end of every range in pyproject.toml, in an environment of its own (.ci/oldest.py).
 test-oldest: build/oldest/stamp
 	@echo "== a reduced selection of tests at the lower end of every range"
-	@build/oldest/venv/bin/python -m pytest $(REDUCED) $(ARGS)
+	@build/oldest/venv/bin/python -m pytest -n 2 --dist loadgroup $(REDUCED) $(ARGS)
 
 # Another Python, in an environment of its own: make test-python PYTHON=python3.12; TORCH=2.14.1 takes another torch.
 test-python: build/$(notdir $(PYTHON))/stamp
 	@echo "== a reduced selection of tests on $(PYTHON)"
-	@build/$(notdir $(PYTHON))/venv/bin/python -m pytest $(REDUCED) $(ARGS)
+	@build/$(notdir $(PYTHON))/venv/bin/python -m pytest -n 2 --dist loadgroup $(REDUCED) $(ARGS)
 
 build/%/stamp: pyproject.toml constraints.txt .ci/oldest.py
 	@echo "== creating build/$*/venv with $$($(PYTHON) --version)"

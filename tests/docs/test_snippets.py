@@ -36,6 +36,8 @@ NOT_RUN = {
     ): "installs; tests/serve and tests/deploy",
     ("README.md", "xport probe http://127.0.0.1:8501"): _SERVER + "tests/probing; docs/howto.md runs the same",
     ("docs/getting-started.md", "python3 -m venv"): "installs; tests/test_packaging.py installs the wheel",
+    ("docs/getting-started.md", "pipx install"): "installs; tests/test_packaging.py installs the wheel",
+    ("docs/versions.md", "make test-oldest"): "installs gigabytes; tests/test_ends.py tests what it installs with",
     ("docs/howto.md", "xport serve bundle --engine tf-serving"): _SERVER + "tests/deploy/test_tf_serving.py",
     (
         "docs/howto.md",
