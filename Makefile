@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-containers lint types docs audit fuzz conformance bench bench-convert bench-validate bench-serve bench-report \
+.PHONY: demo test test-containers lint types docs audit fuzz conformance bench bench-convert bench-validate bench-matrix bench-serve bench-report \
   matrix clean
 
 demo: .venv/demo.stamp
@@ -53,7 +53,7 @@ matrix: .venv/dev.stamp
 bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/steps.py $(ARGS)
 
-bench-convert bench-validate bench-serve bench-report: bench-%: .venv/dev.stamp
+bench-convert bench-validate bench-matrix bench-serve bench-report: bench-%: .venv/dev.stamp
 	@$(BIN)/python benchmarks/steps.py --part $* $(ARGS)
 
 .venv/bin/python:
