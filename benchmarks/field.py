@@ -104,7 +104,9 @@ def main() -> None:
     arguments = parsed()
     name = arguments.set if arguments.set == "transformers" else arguments.size
     results = RESULTS / f"field-{name}.json"
-    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"] if arguments.append else []
+    rows: list[dict[str, Any]] = (
+        json.loads(results.read_text())["rows"] if arguments.append and results.exists() else []
+    )
     done = {(row["model"], row["engine"], row["target"]) for row in rows}
     absent: dict[str, str] = {}
     compile_xport()
