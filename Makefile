@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-oldest test-python test-containers lint types docs audit fuzz conformance bench \
-  bench-convert bench-validate bench-serve bench-report matrix clean
+  bench-convert bench-validate bench-matrix bench-serve bench-report matrix clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
@@ -81,7 +81,7 @@ matrix: .venv/dev.stamp
 bench: .venv/dev.stamp
 	@$(BIN)/python benchmarks/steps.py $(ARGS)
 
-bench-convert bench-validate bench-serve bench-report: bench-%: .venv/dev.stamp
+bench-convert bench-validate bench-matrix bench-serve bench-report: bench-%: .venv/dev.stamp
 	@$(BIN)/python benchmarks/steps.py --part $* $(ARGS)
 
 .venv/bin/python:

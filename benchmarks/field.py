@@ -30,14 +30,14 @@ TARGETS = ("savedmodel", "tflite", "pytorch")
 
 
 def prepare(model: Subject, folder: Path, older: bool = False) -> tuple[Path, Path]:
-    """A model as ONNX, in opset 13 as well if wanted and possible, and a file of inputs at each batch size."""
+    """A model as ONNX, in opset 15 as well if wanted and possible, and a file of inputs at each batch size."""
     onnx, cases = folder / f"{model.name}.onnx", folder / f"{model.name}.npz"
     model.write_onnx(onnx)
     if older:
         try:
-            model.write_onnx(onnx.with_suffix(OLDER), opset=13)
+            model.write_onnx(onnx.with_suffix(OLDER), opset=15)
         except xport.XportError as error:
-            print(f"{model.name}: not in opset 13: {error.message.splitlines()[0][:120]}", file=sys.stderr)
+            print(f"{model.name}: not in opset 15: {error.message.splitlines()[0][:120]}", file=sys.stderr)
     drawn = {f"batch {batch}": model.examples(batch) for batch in BATCHES}
     np.savez(cases, **{f"{case}/{name}": array for case, arrays in drawn.items() for name, array in arrays.items()})
     return onnx, cases
@@ -104,7 +104,9 @@ def main() -> None:
     arguments = parsed()
     name = arguments.set if arguments.set == "transformers" else arguments.size
     results = RESULTS / f"field-{name}.json"
-    rows: list[dict[str, Any]] = json.loads(results.read_text())["rows"] if arguments.append else []
+    rows: list[dict[str, Any]] = (
+        json.loads(results.read_text())["rows"] if arguments.append and results.exists() else []
+    )
     done = {(row["model"], row["engine"], row["target"]) for row in rows}
     absent: dict[str, str] = {}
     compile_xport()

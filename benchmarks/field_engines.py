@@ -112,13 +112,16 @@ def _pip(python: Path, *arguments: str) -> None:
         raise AbsentError(f"the registry offers torch with CUDA only ({heavy[0]} and more)")
 
 
-def environment() -> dict[str, str]:
+def environment(python: str = sys.executable) -> dict[str, str]:
     """The environment of an engine: as a user has it, who lets Python keep the code that it compiles.
 
-    Only ONNX Runtime's telemetry is off in all of them.
+    The programs beside the engine's interpreter are found, as where its environment is activated: onnx2tf starts
+    onnxsim. Only ONNX Runtime's telemetry is off in all of them.
     """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(HERE)])}
+    programs = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
+    ours = os.pathsep.join([str(ROOT / "src"), str(HERE)])
+    return kept | {"ORT_DISABLE_TELEMETRY": "1", "PATH": programs, "PYTHONPATH": ours}
 
 
 def compile_xport() -> None:
@@ -145,8 +148,9 @@ def convert(
     Raises:
         AbsentError: If the engine cannot be had.
     """
-    command, artifact = _command(engine, python_of(engine), model, made, target, folder)
-    cost = run(command, env=environment(), limit=LIMIT)
+    python = python_of(engine)
+    command, artifact = _command(engine, python, model, made, target, folder)
+    cost = run(command, env=environment(python), limit=LIMIT)
     there = (artifact / "saved_model.pb").exists() if target == "savedmodel" else artifact.exists()
     return cost, artifact if there and not cost.code else None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ARCHITECTURES = Path(__file__).parents[1] / "tests" / "architectures"
-OLDER = ".opset13.onnx"
+OLDER = ".opset15.onnx"
 """How the name of a model ends that is kept in an older opset besides."""
 ZOO_SIZES = {"batch": 2, "sequence": 64}
 
@@ -79,7 +79,7 @@ class Subject:
 
 def names(family: str) -> list[str]:
     """The names of a set: ``zoo`` or ``transformers``."""
-    return list(models.names()) if family == "zoo" else list(_architectures().ARCHITECTURES)
+    return list(models.names()) if family == "zoo" else list(_architectures().EVERY)
 
 
 def subject(word: str) -> Subject:
@@ -95,7 +95,7 @@ def _of_zoo(word: str, name: str, size: str) -> Subject:
 
 def _of_transformers(word: str, name: str) -> Subject:
     module = _architectures()
-    architecture = module.ARCHITECTURES[name]
+    architecture = module.EVERY[name]
     inputs = tuple(_spec(TensorSpec.parse(text), architecture.vocabulary) for text in architecture.inputs)
     rows = tuple(dict.fromkeys(str(spec.shape[0]) for spec in inputs))
     return Subject(word, name, inputs, dict(architecture.sizes), rows, lambda: module.build(name))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-OLDER = ".opset13.onnx"
+OLDER = ".opset15.onnx"
 """As in `field_models`, which cannot be imported in an environment without xport."""
 
 

@@ -22,7 +22,7 @@ class Step:
 
     Attributes:
         name: What the progress line calls it.
-        part: ``convert``, ``validate``, ``serve`` or ``report``.
+        part: ``convert``, ``validate``, ``matrix``, ``serve`` or ``report``.
         words: The script of this folder, and its arguments.
         measures: What comes out.
         needs: What it needs beside this repository's environment.
@@ -72,10 +72,10 @@ STEPS = (
     Step("bisection", "validate", ("bisection.py",), "planted faults found by `xport bisect`", "", 90),
     Step("losses", "validate", ("losses.py",), "what lower precision loses", "", 5),
     Step("latency", "validate", ("latency.py",), "one model in every runtime", "", 5),
-    Step("matrix", "validate", ("matrix.py", "--fresh"), "every format into every other", "", 90),
+    Step("matrix", "matrix", ("matrix.py", "--fresh"), "every format into every other", "", 90),
     Step(
         "conformance",
-        "validate",
+        "matrix",
         ("../tests/conformance/report.py", "--write", str(HERE.parent / "docs" / "operators.md")),
         "ONNX's own tests of operators",
         "",

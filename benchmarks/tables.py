@@ -146,10 +146,8 @@ def facts(name: str) -> str:
     """On what machine and when a result was measured."""
     machine = json.loads((HERE / "results" / f"{name}.json").read_text())["machine"]
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
-    words = (
-        f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {versions}."
-    )
-    return words + (f" {machine['note']}." if machine.get("note") else "")
+    where = f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB"
+    return "; ".join(filter(None, (where, versions, machine.get("note")))) + "."
 
 
 def fault_counts() -> Row:
