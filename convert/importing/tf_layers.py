@@ -114,7 +114,7 @@ def _matmul(c: Call) -> Tensor:
 @op("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def _batch_matmul(c: Call) -> Tensor:
     a, b = c.inputs
-    if a.dtype != c.dtype:
+    if c.op.inputs[0].dtype != c.op.outputs[0].dtype:
         return _integer_matmul(c, a, b)
     return reducing.matmul(c.w, a, b, transpose_a=c.attr("adj_x", False), transpose_b=c.attr("adj_y", False))
 
