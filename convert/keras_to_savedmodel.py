@@ -43,9 +43,17 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
 
     module = tf.Module(name="model")
     module.weights = [variable.value for variable in loaded.model.variables]
+    module.tables = _tables(loaded.model)
     try:
         module.run = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
         tf.saved_model.save(module, str(target), signatures={"serving_default": module.run})
     except Exception as error:  # Keras raises whatever the layers raise
         raise ConversionError(f"Keras cannot trace the model: {type(error).__name__}: {str(error)[:300]}") from error
     rename_keys(target, dict(zip(keys, inputs, strict=True)), dict(zip(labels, outputs, strict=True)))
+
+
+def _tables(model: Any) -> list[Any]:
+    """The lookup tables that a model's layers hold."""
+    layers = [layer for layer in model._flatten_layers() if layer is not model]
+    kind = tf.saved_model.experimental.TrackableResource
+    return [value for layer in layers for value in vars(layer).values() if isinstance(value, kind)]

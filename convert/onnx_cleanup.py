@@ -30,7 +30,7 @@ def clean(model: ir.Model, *, share: bool = True) -> ir.Model:
     Returns:
         The same model.
     """
-    common.IdentityEliminationPass()(model)
+    _Identities()(model)
     if share:
         common.CommonSubexpressionEliminationPass()(model)
     infer_shapes(model)
@@ -43,6 +43,18 @@ def clean(model: ir.Model, *, share: bool = True) -> ir.Model:
     for each in (common.RemoveUnusedNodesPass(), common.TopologicalSortPass()):
         each(model)
     return model
+
+
+class _Identities(common.IdentityEliminationPass):
+    """Removes identities, but for those that make a graph's output of a value that is another's, or one already."""
+
+    def _try_eliminate_identity_node(self, node: ir.Node) -> bool:
+        given = node.inputs[0] if node.inputs else None
+        if node.op_type == "Identity" and given is not None and node.outputs[0].is_graph_output():
+            maker = given.producer()
+            if given.is_graph_output() or maker is None or maker.graph is not node.graph:
+                return False
+        return super()._try_eliminate_identity_node(node)
 
 
 def tidy_indices(model: ir.Model) -> None:

@@ -19,7 +19,7 @@ from xport.convert.onnx_cleanup import clean
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.savedmodel_signature import choose
 from xport.convert.source import Source
-from xport.errors import ConversionError, UnreadableModelError
+from xport.errors import ConversionError, UnreadableModelError, UnsupportedError
 from xport.signature import Signature
 
 
@@ -121,6 +121,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
 
 def read(path: Path, signature: Signature, name: str | None = None) -> ir.Model:
     """A SavedModel as an ONNX model; see `convert`."""
+    _refuse_complex(signature)
     with opened(path, name) as model:
         writer = Writer()
         reader = GraphReader(writer, model.graph, model.functions, model.variable, model.entries)
@@ -131,6 +132,20 @@ def read(path: Path, signature: Signature, name: str | None = None) -> ir.Model:
         reader.check(outputs)
         results = reader.run(feeds, outputs)
     return finish(writer, inputs, results, signature)
+
+
+def _refuse_complex(signature: Signature) -> None:
+    """ONNX knows complex numbers as a type, but has no operator for them.
+
+    Raises:
+        UnsupportedError: If an input or output holds them.
+    """
+    found = [str(s) for s in (*signature.inputs, *signature.outputs) if s.dtype.startswith("complex")]
+    if found:
+        raise UnsupportedError(
+            f"ONNX has no operators for complex numbers, but {', '.join(found)} of the model holds them.",
+            "Give and take real and imaginary parts as tensors of their own: tf.math.real(x), tf.math.imag(x).",
+        )
 
 
 def finish(writer: Writer, inputs: list[Tensor], results: list[Tensor], signature: Signature) -> ir.Model:

@@ -19,6 +19,7 @@ from xport.convert.importing import (  # those that are not used here fill the t
     tf_elementwise,  # noqa: F401
     tf_images,  # noqa: F401
     tf_layers,  # noqa: F401
+    tf_losses,  # noqa: F401
     tf_matrices,  # noqa: F401
     tf_quantizing,  # noqa: F401
     tf_resizing,  # noqa: F401

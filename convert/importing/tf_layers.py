@@ -114,7 +114,18 @@ def _matmul(c: Call) -> Tensor:
 @op("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def _batch_matmul(c: Call) -> Tensor:
     a, b = c.inputs
+    if c.op.inputs[0].dtype != c.op.outputs[0].dtype:
+        return _integer_matmul(c, a, b)
     return reducing.matmul(c.w, a, b, transpose_a=c.attr("adj_x", False), transpose_b=c.attr("adj_y", False))
+
+
+def _integer_matmul(c: Call, a: Tensor, b: Tensor) -> Tensor:
+    """A product of bytes that are added up in a wider type."""
+    a, b = (reducing.swapped(c.w, x) if c.attr(flag, False) else x for x, flag in ((a, "adj_x"), (b, "adj_y")))
+    if c.dtype == "int32" and {a.dtype, b.dtype} <= {"int8", "uint8"}:
+        made: Tensor = c.w.op("MatMulInteger", [a, b], "int32")
+        return made
+    return reducing.matmul(c.w, e.cast(c.w, a, c.dtype), e.cast(c.w, b, c.dtype))
 
 
 @op("Einsum")
@@ -134,6 +145,7 @@ def _arg(c: Call) -> Tensor:
     return reducing.arg(c.w, c.op.type, c.x, ints(c.inputs[1], "The axis")[0], c.attr("output_type", "int64"))
 
 
+TABLE["MatrixDeterminant"] = lambda c: c.w.op("Det", [c.x], c.x.dtype)
 TABLE["Softmax"] = lambda c: reducing.softmax(c.w, "Softmax", c.x, -1)
 TABLE["LogSoftmax"] = lambda c: reducing.softmax(c.w, "LogSoftmax", c.x, -1)
 

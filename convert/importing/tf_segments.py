@@ -8,6 +8,7 @@ import numpy as np
 
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import joining, reducing, searching, shaping, slicing
+from xport.convert.importing.formulas import Term
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import Call, op
 from xport.signature import numpy_dtype
@@ -234,3 +235,27 @@ def _sparse_to_dense(c: Call) -> Tensor:
 def _look_up(c: Call) -> Tensor:
     keys, values = c.reader.table(c.x.extra)
     return searching.look_up(c.w, keys, values, c.inputs[1], c.inputs[2])
+
+
+@op("SparseTensorDenseMatMul")
+def _sparse_product(c: Call) -> Tensor:
+    places, values, shape, b = c.inputs
+    rows, columns = (shaping.gather(c.w, shaping.index_vector(c.w, places), constant(i, "int64"), 1) for i in (0, 1))
+    side = 0
+    if c.attr("adjoint_a", False):
+        rows, columns, side = columns, rows, 1
+    b = reducing.swapped(c.w, b) if c.attr("adjoint_b", False) else b
+    parts = e.apply(c.w, "Mul", [shaping.unsqueeze(c.w, values, [1]), shaping.gather(c.w, b, columns, 0)])
+    count = shaping.gather(c.w, shaping.index_vector(c.w, shape), constant(side, "int64"), 0)
+    return collected(c, parts, rows, count, "add")
+
+
+@op("HistogramFixedWidth")
+def _histogram(c: Call) -> Tensor:
+    values, bounds = (Term(c.w, e.cast(c.w, _flat(c, x), "float64")) for x in c.inputs[:2])
+    low, high = bounds.take(0, 0), bounds.take(1, 0)
+    count = shaping.index_vector(c.w, c.inputs[2])
+    last = Term(c.w, e.cast(c.w, count, "float64")) - 1
+    ids = ((values.most(low) - low) / ((high - low) / (last + 1))).least(last).cast("int64")
+    ones = joining.fill(c.w, shaping.shape_of(c.w, ids.tensor), constant(np.ones((), numpy_dtype(c.dtype))))
+    return collected(c, ones, ids.tensor, count, "add")

@@ -218,11 +218,13 @@ def _where(c: Call) -> Tensor:
     return reducing.where_true(c.w, c.x)
 
 
-@op("Unique", "UniqueV2")
+@op("Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2")
 def _unique(c: Call) -> list[Tensor]:
-    kind = c.attr("out_idx", "int32")
-    values, _, inverse, _ = c.w.op("Unique", [c.x], [c.x.dtype, "int64", "int64", "int64"], sorted=0)
-    return [values, inverse.with_(dtype=kind, wide=kind == "int32")]
+    kind, own = c.attr("out_idx", "int32"), c.x.dtype
+    known = own in ("float32", "float64", "int64", "int8", "string")  # to ONNX Runtime
+    x = c.x if known else e.cast(c.w, c.x, "float32" if own in ("float16", "bfloat16") else "int64")
+    values, _, inverse, counts = c.w.op("Unique", [x], [x.dtype, "int64", "int64", "int64"], sorted=0)
+    return [e.cast(c.w, values, own), *(x.with_(dtype=kind, wide=kind == "int32") for x in (inverse, counts))]
 
 
 @op("SpaceToBatchND", "BatchToSpaceND")
