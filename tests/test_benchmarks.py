@@ -51,6 +51,14 @@ def test_a_changed_figure_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.filled(page) != page
 
 
+def test_helpers_of_tests_and_benchmarks_have_names_of_their_own() -> None:
+    """They are imported by their bare names in one process, where the first of two would stand for both."""
+    paths = [path for folder in (BENCHMARKS, ROOT / "tests") for path in folder.rglob("*.py")]
+    helpers = [path.name for path in paths if not re.match(r"test_|conftest|__init__", path.name)]
+    assert len(helpers) > 20
+    assert sorted(helpers) == sorted(set(helpers))
+
+
 def test_every_plot_stands_on_a_page() -> None:
     text = "".join(page.read_text() for page in PAGES)
     plots = re.findall(r'^ {12}"([\w-]+)": ', (BENCHMARKS / "plots.py").read_text(), re.MULTILINE)

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import exclusions
 from harness import MODES, TARGETS, Outcome, names
 from outcomes import ROOT, Store, fingerprint, line
+from results_page import REFERENCE, Results, page, summary
 from sweep import sweep
-from tables import REFERENCE, Results, page, summary
 
 STORED = ROOT / "build" / "conformance"
 COMBINATIONS = [(REFERENCE, "runtime"), *((t, m) for t in TARGETS if t != REFERENCE for m in MODES)]

@@ -13,7 +13,7 @@ import exclusions
 import report
 from harness import Outcome
 from outcomes import Store, line
-from tables import page
+from results_page import page
 
 
 def filled(folder: Path, fingerprint: str) -> Store:

@@ -209,9 +209,9 @@ def _relu(shape, out_shape):
     ],
 )
 def test_an_exporters_mistakes_are_not_papered_over(shape, message):
-    spec = TensorSpec("x", "float32", ("batch", 4))
+    x, y = (TensorSpec(name, "float32", ("batch", 4)) for name in ("x", "y"))
     with pytest.raises(ConversionError, match=message):
-        onnx_interface.align_interface(_relu(shape, shape), Signature((spec,), (spec,)))
+        onnx_interface.align_interface(_relu(shape, shape), Signature((x,), (y,)))
 
 
 def test_names_are_exchanged_and_symbols_renamed():
