@@ -6,13 +6,16 @@ import contextlib
 import functools
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
-from xport.errors import UsageError
+from xport.errors import UsageError, XportWarning
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
@@ -84,7 +87,9 @@ def _import_factory(arch: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         hint = "It is looked up from the working directory and in the installed packages."
-        if missing != module_name and not module_name.startswith(f"{missing}."):
+        if module_name.endswith(".py"):
+            hint = f"Name the module, not its file: --arch {_module_of(module_name)}:{attributes}"
+        elif missing != module_name and not module_name.startswith(f"{missing}."):
             hint = f"{module_name} was found, but imports {missing}: pip install {missing.partition('.')[0]}"
         raise UsageError(f"There is no Python module {missing!r}, wanted for --arch {arch}.", hint) from error
     except Exception as error:  # user code
@@ -95,9 +100,27 @@ def _import_factory(arch: str) -> Any:
     try:
         return functools.reduce(getattr, attributes.split("."), module)
     except AttributeError as error:
-        public = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, nn.Module)]
+        public = _factories(module)
         listing = f"It has {', '.join(public[:8])}." if public else f"It has no torch.nn.Module: {module.__file__}"
         raise UsageError(f"Module {module_name} has no {attributes!r}.", listing) from error
+
+
+def _module_of(file: str) -> str:
+    """What Python calls the module in a file, seen from the working directory."""
+    return ".".join(Path(file).with_suffix("").parts)
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """Names of what may build a model: the module's own functions, and all classes of modules."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (
+            (isinstance(value, FunctionType) and value.__module__ == module.__name__)
+            or (isinstance(value, type) and issubclass(value, nn.Module))
+        )
+    ]
 
 
 def load_weights(module: nn.Module, state: dict[str, Any], *, path: Path, arch: str) -> None:
@@ -120,7 +143,7 @@ def load_weights(module: nn.Module, state: dict[str, Any], *, path: Path, arch: 
         missing, unexpected = module.load_state_dict(state, strict=False)
     except RuntimeError as error:  # shapes differ
         lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-        problems.append("; ".join(lines[:3]) or str(error))
+        problems.append(("; ".join(lines[:3]) or str(error)).rstrip("."))
     else:
         problems += _listing("missing", missing) + _listing("unexpected", unexpected)
     if problems:
@@ -128,6 +151,28 @@ def load_weights(module: nn.Module, state: dict[str, Any], *, path: Path, arch: 
             f"The weights in {path} do not fit {arch}: {'. '.join(problems)}.",
             "Name the factory that built the model when it was saved, with the same settings.",
         )
+    _warn_of_rounding(module, state, path, arch)
+
+
+def _warn_of_rounding(module: nn.Module, state: dict[str, Any], path: Path, arch: str) -> None:
+    """`load_state_dict` casts in silence; what the module's own dtype cannot hold, somebody has to say."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    own = module.state_dict()
+    rounded = [name for name, value in tensors.items() if not _holds(own[name].dtype, value.dtype)]
+    if rounded:
+        stored, kept = tensors[rounded[0]].dtype, own[rounded[0]].dtype
+        warnings.warn(
+            XportWarning(
+                f"{path} holds {rounded[0]!r} as {stored}, {arch} has it as {kept}: "
+                f"{len(rounded)} tensors are rounded. Let the factory return model.to({stored}) to keep them."
+            ),
+            stacklevel=2,
+        )
+
+
+def _holds(dtype: torch.dtype, other: torch.dtype) -> bool:
+    """Whether a dtype has every value of another, as far as PyTorch's own promotion goes."""
+    return dtype == other or torch.promote_types(dtype, other) == dtype
 
 
 def _without_prefix(state: dict[str, Any], names: set[str]) -> dict[str, Any]:

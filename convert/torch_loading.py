@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ import torch
 from torch import nn
 
 from xport.convert.source import Source
-from xport.convert.torch_arch import build_module, importable_cwd, load_weights
+from xport.convert.torch_arch import build_module, load_weights
 from xport.convert.torch_exported import FlatProgram, load_program
+from xport.convert.torch_pickles import BROKEN, brief, unpickle
 from xport.convert.torch_quiet import quiet
 from xport.convert.torch_source import load_folder
-from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError, XportError
+from xport.errors import UnreadableModelError, UsageError
 from xport.formats import Content
-
-_BROKEN = "It may be truncated, or saved by a newer PyTorch; copy or save it again."
 
 
 def load_module(source: Source) -> nn.Module:
@@ -111,7 +109,7 @@ def _load_torchscript(path: Path) -> nn.Module:
     try:
         module: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError, UnicodeDecodeError) as error:
-        raise UnreadableModelError(f"{path} is a broken TorchScript archive: {brief(error)}", _BROKEN) from error
+        raise UnreadableModelError(f"{path} is a broken TorchScript archive: {brief(error)}", BROKEN) from error
     return module
 
 
@@ -127,61 +125,17 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         tensors: dict[str, torch.Tensor] = load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise UnreadableModelError(f"{path} is a broken safetensors file: {brief(error)}", _BROKEN) from error
+        raise UnreadableModelError(f"{path} is a broken safetensors file: {brief(error)}", BROKEN) from error
     return tensors
 
 
 def _load_pickle(source: Source, path: Path) -> nn.Module:
-    content = _unpickle(source, path)
+    content = unpickle(path, trust=source.trust_pickle)
     if isinstance(content, nn.Module):
         if source.arch is not None:
             return _load_state(source, path, content.state_dict())
         return content
     return _load_state(source, path, content)
-
-
-def _unpickle(source: Source, path: Path) -> Any:
-    """What the file holds; restricted to tensors and plain containers unless the user trusts it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _holds_code(path, error):
-            raise UnreadableModelError(f"{path} is a broken pickle: {brief(error)}", _BROKEN) from error
-        if not source.trust_pickle:
-            raise _untrusted(path) from error
-    except Exception as error:
-        raise UnreadableModelError(f"{path} cannot be read: {brief(error)}", _BROKEN) from error
-    try:
-        with importable_cwd():
-            return torch.load(path, map_location="cpu", weights_only=False)
-    except XportError:
-        raise
-    except (ImportError, AttributeError) as error:
-        raise UnreadableModelError(
-            f"{path} is a pickled module whose code cannot be found: {brief(error)}",
-            "Run xport in the folder that holds the code, or save model.state_dict() and name the class: "
-            "--arch package.module:factory",
-        ) from error
-    except Exception as error:  # anything may come out of the file's own code
-        raise UnreadableModelError(f"{path} cannot be unpickled: {brief(error)}", _BROKEN) from error
-
-
-def _holds_code(path: Path, error: Exception) -> bool:
-    """Whether the restricted reader stopped at something that it must not run, as opposed to broken bytes."""
-    text = str(error)
-    if "GLOBAL" in text or "Unsupported class" in text or "was not allowed" in text:
-        return True
-    with path.open("rb") as file:
-        archive = file.read(2) == b"PK"
-    return archive and "Unsupported operand" in text
-
-
-def _untrusted(path: Path) -> UntrustedCodeError:
-    return UntrustedCodeError(
-        f"{path} is a pickled module or holds other Python objects; opening it would run code that the file carries.",
-        "If you trust where it comes from, add --trust-pickle. Better, save the weights alone, "
-        "torch.save(model.state_dict(), 'weights.pt'), and add --arch package.module:factory.",
-    )
 
 
 def _load_state(source: Source, path: Path, content: Any) -> nn.Module:
@@ -245,9 +199,3 @@ def _describe(content: Any) -> str:
         keys = ", ".join(map(repr, list(content)[:6]))
         return f"a dict with the keys {keys}" if keys else "an empty dict"
     return f"an object of type {type(content).__name__}"
-
-
-def brief(error: BaseException) -> str:
-    """The first line of an error's text that says something, cut to a readable length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]

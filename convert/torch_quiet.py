@@ -11,17 +11,19 @@ from typing import Any
 
 import torch
 
-from xport.errors import ConversionError, XportError
+from xport.errors import ConversionError, XportError, XportWarning
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep a framework's warnings, log lines and prints from the user."""
+    """Keep a framework's warnings, log lines and prints from the user; our own warnings reach them."""
+    ours: Any = next((f[0] for f in warnings.filters if f[1] is None and issubclass(XportWarning, f[2])), "default")
     before = logging.root.manager.disable  # not levels: torch sets one for each of its many loggers
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
+            warnings.simplefilter(ours, XportWarning)
             yield
     finally:
         logging.disable(before)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xport import archives
 from xport.errors import UnreadableModelError, UsageError
+from xport.foreign import recognise, recognise_folder
 
 
 class Format(enum.Enum):
@@ -155,6 +156,8 @@ def _detect_folder(path: Path) -> Content:
         return Content.SAVEDMODEL
     if (path / SOURCE_FILE).is_file() and (path / WEIGHTS_FILE).is_file():
         return Content.TORCH_SOURCE
+    if foreign := recognise_folder(path):
+        raise UnreadableModelError(f"{path} is {foreign.name}.", foreign.fix)
     raise UnreadableModelError(
         f"{path} is a folder without saved_model.pb, and without {SOURCE_FILE} and {WEIGHTS_FILE}.",
         "Name a model file, a SavedModel folder (for TF Serving's layout, the version folder inside), or a folder "
@@ -173,6 +176,8 @@ def _detect_bytes(path: Path, head: bytes) -> Content:
         return Content.TORCH_PICKLE
     if _is_safetensors(path, head):
         return Content.SAFETENSORS
+    if foreign := recognise(path, head):
+        raise UnreadableModelError(f"{path} is {foreign.name}.", foreign.fix)
     if _is_onnx(head):
         return Content.ONNX
     raise UnreadableModelError(

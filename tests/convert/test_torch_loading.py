@@ -5,14 +5,16 @@ import pickle
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
+from sklearn import linear_model
 from torch import nn
 from torch_samples import Net
 
 from xport.convert.source import open_source
 from xport.convert.torch_loading import load_module
-from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError
+from xport.errors import UnreadableModelError, UntrustedCodeError, UsageError, XportWarning
 
 MODEL = """
 import torch
@@ -176,6 +178,40 @@ def test_pickle_of_something_else(tmp_path, content):
     torch.save(content, tmp_path / "m.pt")
     with pytest.raises(UnreadableModelError, match="holds no model"):
         load_module(open_source(tmp_path / "m.pt"))
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_module_by_pickle_itself(tmp_path, protocol):
+    path = tmp_path / "m.pkl"
+    module = nn.Linear(4, 3)
+    path.write_bytes(pickle.dumps(module, protocol=protocol))
+    with pytest.raises(UntrustedCodeError, match="trust-pickle"):
+        load_module(open_source(path))
+    loaded = load_module(open_source(path, trust_pickle=True))
+    torch.testing.assert_close(loaded.weight, module.weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_pickles_of_other_libraries_are_named(tmp_path, trust):
+    path = tmp_path / "m.pkl"
+    model = linear_model.LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(UnreadableModelError, match="an object of sklearn") as caught:
+        load_module(open_source(path, trust_pickle=trust))
+    assert "skl2onnx" in caught.value.fix
+
+
+def test_weights_that_the_module_rounds_are_told(code, tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({n: v.double() for n, v in Net().state_dict().items()}, path)
+    with pytest.warns(XportWarning, match=r"'linear.weight' as torch.float64.* 2 tensors are rounded"):
+        load_module(open_source(path, arch=f"{code}:Net"))
+
+
+def test_weights_that_the_module_widens_are_not_told(code, tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({n: v.half() for n, v in Net().state_dict().items()}, path)
+    assert load_module(open_source(path, arch=f"{code}:Net")).linear.weight.dtype is torch.float32
 
 
 def test_pickled_module_whose_code_is_gone(tmp_path, code, monkeypatch):
