@@ -89,13 +89,14 @@ def dropout(
 
 @op("Dropout", since=7, until=11)
 def dropout_7(xp: Any, x: RawValue, *, ratio: float = 0.5, context: Context) -> Any:
-    """The older form, for inference only: the input itself; its mask is a matter of taste and refused."""
-    return (x, _mask(xp, context, x))[: context.n_outputs]
+    """The older form, for inference only: the input itself and a mask, which the specification leaves open.
 
-
-def _mask(xp: Any, context: Context, x: Value) -> Any:
-    if not context.wants(1):
-        return None
-    if context.version < 10:
+    ONNX Runtime fills it with False, and is what a converted model is compared with.
+    """
+    if context.wants(1) and context.version < 10:
         raise refuse("the mask output before opset 10", "its type is that of the input, which no runtime fills")
-    return xp.fill(sizes_of(x, xp), np.ones((), bool))
+    return (x, _mask(xp, context, x, kept=False))[: context.n_outputs]
+
+
+def _mask(xp: Any, context: Context, x: Value, *, kept: bool = True) -> Any:
+    return xp.fill(sizes_of(x, xp), np.asarray(kept)) if context.wants(1) else None

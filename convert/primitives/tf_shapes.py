@@ -169,6 +169,8 @@ class TfShapes(TfReduction):
         for axis, start, end, step in ranges:
             if step < 0 and is_number(start) and start < -1:  # numpy begins before the first element, ONNX at it
                 start = self._not_before(start, sizes[axis])
+            if self.flavor == "tflite" and step > 0 and is_number(end) and end == 0:
+                end = INT32.min  # as empty, but XNNPACK reads a constant end of 0 as the end of the axis
             keys[axis] = slice(_bound(start), _bound(end), step)
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
