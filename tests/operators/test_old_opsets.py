@@ -97,6 +97,15 @@ def test_one_input(opset: int, op: str, attributes: dict[str, Any], outputs: int
     check(older(opset, op, [X], attributes, outputs), [X], [OTHER])
 
 
+def test_weights_that_are_listed_as_inputs() -> None:
+    weights = RNG.standard_normal((6, 5)).astype(np.float32)
+    model = older(9, "MatMul", [X, weights], {})
+    model.ir_version = 3
+    model.graph.input.append(helper.make_tensor_value_info("x1", TensorProto.FLOAT, weights.shape))
+    assert [i.name for i in model.graph.input] == ["x0", "x1"]
+    check(model, [X], [OTHER])
+
+
 @pytest.mark.parametrize("opset", [9, 18])
 @pytest.mark.parametrize(("start", "end"), [(3, 0), (0, 0), (1, 1), (4, 2)])
 def test_slices_of_nothing(opset: int, start: int, end: int) -> None:
