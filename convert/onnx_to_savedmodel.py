@@ -96,7 +96,7 @@ def argument_keys(names: list[str]) -> list[str]:
     """
     keys: list[str] = []
     for name in names:
-        key = re.sub(r"\W", "_", name)
+        key = re.sub(r"\W", "_", name, flags=re.ASCII)  # others TensorFlow lets in, and cannot save
         key = key if key[:1].isalpha() and not keyword.iskeyword(key) else f"arg_{key}"
         while key in keys:
             key += "_"

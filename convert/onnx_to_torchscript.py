@@ -11,6 +11,7 @@ from xport.convert.onnx_to_exported import example_tensors, export, named
 from xport.convert.onnx_to_module import to_module
 from xport.convert.source import Source
 from xport.convert.torch_quiet import conversion
+from xport.convert.torch_to_torchscript import save_script
 from xport.errors import ConversionError, XportError
 from xport.signature import Signature
 
@@ -29,8 +30,7 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         ConversionError: If no trace holds at another size.
     """
     script = trace(source, signature)
-    with conversion("torch.jit.save"):
-        torch.jit.save(script, str(target))
+    save_script(script, target)
 
 
 def trace(source: Source, signature: Signature) -> torch.jit.ScriptModule:

@@ -15,14 +15,14 @@ from xport.convert.exported_to_torchscript import script_program
 from xport.convert.source import Source
 from xport.convert.torch_export_program import export_program
 from xport.convert.torch_exported import FlatProgram
-from xport.convert.torch_flat import flat_module
+from xport.convert.torch_flat import argument_names, flat_module
 from xport.convert.torch_inputs import examples
 from xport.convert.torch_loading import load_module
 from xport.convert.torch_probe import probe_inputs, run
 from xport.convert.torch_quiet import conversion
 from xport.convert.torch_signature import probe_sizes
 from xport.convert.torch_values import flatten_outputs
-from xport.errors import ConversionError, XportError
+from xport.errors import ConversionError, UnsupportedError, XportError
 from xport.signature import Signature
 
 _OWN_OPERATORS = "xport::"
@@ -42,6 +42,22 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     """
     module = load_module(source)
     script = module if isinstance(module, torch.jit.ScriptModule) else script_module(source, module, signature)
+    save_script(script, target)
+
+
+def save_script(script: torch.jit.ScriptModule, target: Path) -> None:
+    """Write a TorchScript file.
+
+    Raises:
+        UnsupportedError: If a name of an input, a weight or a layer is not ASCII: such files cannot be read again.
+    """
+    names = [*argument_names(script), *script.state_dict(), *(name for name, _ in script.named_modules())]
+    foreign = [name for name in names if not name.isascii()]
+    if foreign:
+        raise UnsupportedError(
+            f"TorchScript files cannot hold names that are not ASCII: {', '.join(map(repr, foreign[:5]))}.",
+            "Rename them in the model, or choose another format: --to pt2",
+        )
     with conversion("torch.jit.save"):
         torch.jit.save(script, str(target))
 

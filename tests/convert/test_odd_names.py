@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 import xport
-from xport.errors import XportError
+from xport.errors import UnsupportedError, XportError
 
 INPUTS = ("x:0", "input.1", "a/b", "class")
 OUTPUTS = ("out/put", "1", "B", "a")
@@ -83,3 +84,21 @@ def test_two_things_of_one_name_are_refused_where_onnx_comes_in(tmp_path: Path) 
     with pytest.raises(XportError, match="both called 'n'"):
         xport.convert(tmp_path / "counter", to="onnx", output=tmp_path / "counter.onnx")
     assert not (tmp_path / "counter.onnx").exists()
+
+
+@pytest.mark.parametrize("target", ["exported", "savedmodel", "tflite"])
+def test_names_in_other_alphabets(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "named.onnx"
+    nodes = [helper.make_node("Neg", ["größe"], ["输出"], name="узел")]
+    graph = helper.make_graph(nodes, "названия", [tensor("größe")], [tensor("输出")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with xport.load(xport.convert(path, to=target, output=tmp_path / "result").path) as run:
+        np.testing.assert_array_equal(run({"größe": x})["输出"], -x)
+
+
+def test_torchscript_holds_no_weights_in_other_alphabets(tmp_path: Path) -> None:
+    module = torch.nn.Sequential()
+    module.add_module("schön", torch.nn.Linear(3, 2))
+    with pytest.raises(UnsupportedError, match=r"not ASCII: 'schön\.weight'"):
+        xport.convert(module.eval(), to="torchscript", output=tmp_path / "m.pt", inputs=["input:float32[n,3]"])
