@@ -38,7 +38,8 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     model = onnx_model.load(source.path)  # refuses external data outside the model's folder
     _check(source.path)
     external = any(isinstance(v.const_value, ir.ExternalTensor) for v in model.graph.initializers.values())
-    if external or source.path.stat().st_size > onnx_interface.EXTERNAL_DATA_BYTES:
+    stale = onnx_model.STALE_SHAPES in model.meta  # runtimes would report them as the outputs' sizes
+    if external or stale or source.path.stat().st_size > onnx_interface.EXTERNAL_DATA_BYTES:
         onnx_interface.save_model(model, target)
     else:
         shutil.copyfile(source.path, target)

@@ -20,6 +20,10 @@ MOST_OPERATORS = 1_000_000
 """How many operators a model may have once its functions are expanded; large language models have some 10,000."""
 
 
+STALE_SHAPES = "xport.stale_shapes"
+"""In a loaded model's ``meta``: its file states shapes that its inputs contradict."""
+
+
 def load(path: Path) -> ir.Model:
     """Open a model; weights in external files stay memory-mapped.
 
@@ -27,7 +31,8 @@ def load(path: Path) -> ir.Model:
         path: The ``.onnx`` file.
 
     Returns:
-        The model, with shapes inferred anew from its inputs.
+        The model. Where shapes that it states of values inside contradict its inputs, they are inferred anew, and
+        ``model.meta[STALE_SHAPES]`` is set.
 
     Raises:
         UnreadableModelError: If it is no ONNX model, if its external data lies outside its folder or is missing, or
@@ -41,7 +46,44 @@ def load(path: Path) -> ir.Model:
         ) from error
     check_external_data(model, Path(path).resolve().parent)
     check_calls(model)
+    if _forget_stale_shapes(model):
+        model.meta[STALE_SHAPES] = True
     return model
+
+
+def _forget_stale_shapes(model: ir.Model) -> bool:
+    """Take stated shapes of values inside out of a model if one contradicts its inputs; nothing computes with them.
+
+    A batch of one, stated everywhere, remains when somebody has made the inputs' batch dynamic. Shape inference would
+    believe the number.
+
+    Returns:
+        Whether there was such a shape.
+    """
+    outer = set(model.graph.outputs)
+    before = {v: (v.shape, v.type) for node in walk(model.graph) for v in node.outputs}
+    inner = [v for v, (shape, _) in before.items() if shape is not None and v not in outer]
+    if not inner:
+        return False
+    symbols = {str(d) for v in model.graph.inputs for d in v.shape or () if not isinstance(d, int)} - {"None", ""}
+    for value in inner:
+        value.shape = None
+    infer_shapes(model)
+    stale = any(_contradicts(before[v][0], v.shape, symbols) for v in inner)
+    for value, (shape, kind) in before.items():
+        if not stale or value in outer or value.shape is None:
+            value.shape, value.type = shape, kind
+    return stale
+
+
+def _contradicts(stated: ir.Shape | None, inferred: ir.Shape | None, symbols: set[str]) -> bool:
+    """Whether a number is stated where the inputs lead to another, or to a size that varies."""
+    if stated is None or inferred is None:
+        return False
+    return len(stated) != len(inferred) or any(
+        isinstance(a, int) and a != b and (isinstance(b, int) or str(b) in symbols)
+        for a, b in zip(stated, inferred, strict=True)
+    )
 
 
 def check_calls(model: ir.Model) -> None:

@@ -75,6 +75,7 @@ def test_json_alone_is_one_object(call_json, models):
         (["tiny.onnx", "wrong.onnx", "--inputs", "bad.npz"], "expected x:float32[batch,4]"),
         (["tiny.onnx", "wrong.onnx", "--map", "x"], "Malformed mapping"),
         (["tiny.onnx", "wrong.onnx", "--map", "z=x"], "The reference has no tensor 'z'"),
+        (["tiny.onnx", "wrong.onnx", "--map", "x=z"], "No artifact calls 'x' 'z'"),
         (["tiny.onnx", "wrong.onnx", "--reproduce", "there"], "overwrites nothing"),
         (["tiny.onnx", "wrong.onnx", "--reproduce", "no/such"], "does not exist"),
         (["tiny.onnx", "wrong.onnx", "--json", "wrong.onnx"], "would write over"),

@@ -94,6 +94,8 @@ def test_names_are_mapped_or_both_signatures_are_shown(call, models, save_tiny):
         (["tiny.onnx", "copy.onnx", "--batch", "0"], "below one"),
         (["tiny.onnx", "copy.onnx", "--device", "tpu"], "Unknown device 'tpu'"),
         (["tiny.onnx", "copy.onnx", "--map", "x"], "Malformed mapping"),
+        (["tiny.onnx", "copy.onnx", "--map", "x=image"], "No artifact calls 'x' 'image': copy.onnx has x, y."),
+        (["tiny.onnx", "copy.onnx", "--map", "z=x"], "The reference has no tensor 'z'; it has x, y."),
         (["tiny.onnx", "copy.onnx", "--json", "copy.onnx"], "would write over"),
         (["--json", "wrong.onnx", "tiny.onnx", "copy.onnx"], "exists and is no report"),
         (["tiny.onnx", "copy.onnx", "--report", "no/such/page.html"], "does not exist"),

@@ -24,7 +24,7 @@ from xport.validate.inputs import batch_symbol
 from xport.validate.matrix.answers import Answers, answer
 from xport.validate.matrix.lane import Lane
 from xport.validate.matrix.matching import Matching as Names
-from xport.validate.matrix.matching import match
+from xport.validate.matrix.matching import check_mapped, match
 from xport.validate.matrix.sets import InputSet, ladders, user_sets
 from xport.validate.matrix.subjects import Subject
 from xport.validate.parity import judge
@@ -95,7 +95,7 @@ def ask(
     try:
         tell(f"opening {subjects[0].name} and {subjects[1].name}")
         signature, theirs = lanes[0].signature, lanes[1].signature
-        _check_mapped(signature, mapped)
+        check_mapped(mapped, signature, {subjects[1].name: theirs})
         names = match(subjects[0], signature, subjects[1], theirs, mapped)
         if names.problem:
             raise UsageError(
@@ -114,16 +114,6 @@ def ask(
         for lane in lanes:
             lane.close()
     return _worst(answers, names, outputs)
-
-
-def _check_mapped(signature: Signature, mapped: Mapping[str, str]) -> None:
-    known = {spec.name for spec in (*signature.inputs, *signature.outputs)}
-    for name in mapped:
-        if name not in known:
-            raise UsageError(
-                f"The reference has no tensor {name!r}; it has {', '.join(sorted(known))}.",
-                "Write --map REFERENCE=OTHER.",
-            )
 
 
 def _refuse_strings(subject: Subject, signature: Signature) -> None:

@@ -90,6 +90,32 @@ def match(
     return Matching(inputs, outputs, (*notes, *narrowed), " ".join(problems))
 
 
+def check_mapped(named: Mapping[str, str], reference: Signature, others: Mapping[str, Signature]) -> None:
+    """Refuse a mapping that names a tensor nobody has: it would be ignored.
+
+    Args:
+        named: The user's own mapping from the reference's names to those of artifacts.
+        reference: The reference's signature.
+        others: The signatures of the other artifacts that could be opened, by name.
+
+    Raises:
+        UsageError: Naming the tensor, and those that there are.
+    """
+    fix = "Write --map REFERENCE=OTHER."
+    known = _names(reference)
+    unknown = sorted(set(named) - known)
+    if unknown:
+        raise UsageError(f"The reference has no tensor {unknown[0]!r}; it has {', '.join(sorted(known))}.", fix)
+    for name, own in named.items():
+        if others and not any(own in _names(signature) for signature in others.values()):
+            have = "; ".join(f"{label} has {', '.join(sorted(_names(s)))}" for label, s in others.items())
+            raise UsageError(f"No artifact calls {name!r} {own!r}: {have}.", fix)
+
+
+def _names(signature: Signature) -> set[str]:
+    return {spec.name for spec in (*signature.inputs, *signature.outputs)}
+
+
 def _one_is_nameless(reference: Subject, other: Subject) -> bool:
     return reference.source.format in _NAMELESS or other.source.format in _NAMELESS
 

@@ -17,7 +17,7 @@ from xport.validate.matrix import surroundings
 from xport.validate.matrix.answers import Answers, answer
 from xport.validate.matrix.checking import Check
 from xport.validate.matrix.lane import Failure, Lane
-from xport.validate.matrix.matching import Matching, match
+from xport.validate.matrix.matching import Matching, check_mapped, match
 from xport.validate.matrix.meanings import Meanings, calibrated, find_precision
 from xport.validate.matrix.saving import TensorFolder
 from xport.validate.matrix.sets import InputSet, batch_sizes, digest, ladders, user_sets
@@ -160,13 +160,7 @@ class _Matrix:
 
     def _match(self, signature: Signature) -> None:
         """Match names; an artifact that cannot be opened is told by its cells."""
-        known = {spec.name for spec in (*signature.inputs, *signature.outputs)}
-        unknown = sorted(set(self.plan.names) - known)
-        if unknown:
-            raise UsageError(
-                f"The reference has no tensor {unknown[0]!r}; it has {', '.join(sorted(known))}.",
-                "Write --map REFERENCE=OTHER.",
-            )
+        check_mapped(self.plan.names, signature, {})
         reference = self.subjects[0]
         for subject in self.subjects:
             self.matchings[subject.name] = Matching()
@@ -176,6 +170,8 @@ class _Matrix:
                 self.signatures[subject.name] = found
                 self.precisions[subject.name] = find_precision(subject, self._lane_of(subject))
                 self.matchings[subject.name] = match(reference, signature, subject, found, names)
+        others = {name: found for name, found in self.signatures.items() if name != reference.name}
+        check_mapped(self.plan.names, signature, others)
 
     def _open(self, subject: Subject) -> Signature | None:
         """The signature of an artifact; None if it is opened nowhere."""
