@@ -40,6 +40,8 @@ def infer(model: ir.Model) -> ir.Model:
 def _settle(model: ir.Model, graph: ir.Graph, again: Callable[[], object]) -> None:
     """Infer the graphs inside of a graph, from the first on; what comes out of one may tell shapes of the next."""
     for node in list(graph):
+        if node.op_type == "STFT" and _name(node.outputs, [(None, None, None, 2)]):  # onnx wants to know all sizes
+            again()
         bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH and not a.is_ref()]
         if node.domain or not bodies:
             continue

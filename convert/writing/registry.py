@@ -30,6 +30,7 @@ EMITTER_MODULES = (
     "emit_selecting",
     "emit_resizing",
     "emit_control",
+    "emit_signal",
 )
 """Modules of `xport.convert.writing`, imported when the first operator is looked up."""
 
