@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from xport.convert.source import Source
 from xport.convert.torch_export_program import export_program
 from xport.convert.torch_loading import load_exported, load_module
 from xport.convert.torch_quiet import conversion
+from xport.convert.torch_standins import settled_parametrizations
 from xport.errors import ConversionError
 from xport.formats import Content
 from xport.signature import Signature
@@ -37,15 +39,16 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         ConversionError: If the exporter fails or changes the interface.
     """
     own: dict[Any, Any] = {}
+    optimize = bool(options.get("optimize", True))
     if source.content is Content.EXPORTED:
         program = load_exported(source)
     else:
         module = load_module(source)
         own = _translation_table(module) or {}
-        with torch_packed.packed_sequences():
+        settled = settled_parametrizations(module) if optimize else contextlib.nullcontext()
+        with torch_packed.packed_sequences(), settled:
             program = export_program(source, module, signature)
     table = {**torch_translations.table(program), **own}
-    optimize = bool(options.get("optimize", True))
     model = export_onnx(program, int(options.get("opset") or DEFAULT_OPSET), table, optimize=optimize)
     tidy_indices(model)
     align_interface(model, signature)

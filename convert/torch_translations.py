@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from xport.convert import torch_packed
+from xport.convert import torch_missing, torch_packed
 
 
 def table(program: torch.export.ExportedProgram) -> dict[Any, Any]:
@@ -23,6 +23,7 @@ def table(program: torch.export.ExportedProgram) -> dict[Any, Any]:
     # Stable sorts appear where the exporter decomposes operators, too.
     aten = torch.ops.aten
     found: dict[Any, Any] = {aten.sort.stable: _stable_sort(), aten._cdist_forward.default: _cdist()}
+    found.update(torch_missing.table(program))
     if any(str(node.target).startswith("xport.recurrent") for node in program.graph.nodes):
         found.update(torch_packed.translations())
     if _only_bags(program):

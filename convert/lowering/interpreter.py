@@ -159,14 +159,17 @@ class Interpreter:
         outputs = self.model.graph.outputs
         return [self.target.deliver(self.as_tensor(env[value]), _type_name(value)) for value in outputs]
 
-    def fold_constants(self, may_fold: Callable[[ir.Node], bool] = lambda _: True) -> None:
+    def fold_constants(self, may_fold: Callable[[ir.Node], bool] = lambda _: True, *, nested: bool = False) -> None:
         """Evaluate every node whose inputs are all known, once, and keep the results.
 
         Args:
             may_fold: Asked about each such node.
+            nested: Whether to look into the graphs of branches and loops too.
         """
         scope = Scope(self.constants, self.model.opset_imports, {})
-        for node in self.model.graph:
+        for node in onnx_model.walk(self.model.graph) if nested else self.model.graph:
+            if nested and node.op_type in SEES_AROUND:
+                continue
             known = all(v is None or (v in self.constants and self.constants[v].known) for v in node.inputs)
             if known and may_fold(node):
                 results = self._evaluate(node, scope, only_known=True)

@@ -101,7 +101,7 @@ class TfIndexing(TfShapes):
                 return tf.constant(indices)
             indices = tf.constant(indices)
         depth = indices.shape[-1] if indices.shape[-1] is not None else tf.shape(indices)[-1]
-        bounds = tf.shape(data, out_type=indices.dtype)[batch_dims : batch_dims + depth]
+        bounds = tf.cast(tf.shape(data), indices.dtype)[batch_dims : batch_dims + depth]
         return tf.where(indices < 0, indices + bounds, indices)
 
     def scatter_elements(self, data: Any, indices: Any, updates: Any, axis: int, reduction: str) -> Any:

@@ -171,12 +171,23 @@ class TfShapes(TfReduction):
                 start = self._not_before(start, sizes[axis])
             if self.flavor == "tflite" and step > 0 and is_number(end) and end == 0:
                 end = INT32.min  # as empty, but XNNPACK reads a constant end of 0 as the end of the axis
-            keys[axis] = slice(_bound(start), _bound(end), step)
+            keys[axis] = _key(start, end, step, sizes[axis])
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
-        result = self.move(lambda x: x[tuple(keys)], x, direct=_CONCATENATED)
+        result = self.move(lambda x: self._cut(x, keys), x, direct=_CONCATENATED)
         self.name_dims(result, sizes)
         return result
+
+    def _cut(self, x: Any, keys: Sequence[Any]) -> Any:
+        """A strided slice.
+
+        TFLite's converter makes one whose bounds are all numbers a Slice, whose ends must lie inside of the tensor:
+        where only run time knows whether they do, what is behind the ends is cut off first.
+        """
+        inside = all(is_number(size) or key.stop is None for key, size in zip(keys, x.shape, strict=True))
+        if self.flavor != "tflite" or inside or not all(_plain(key) for key in keys):
+            return x[tuple(keys)]
+        return x[tuple(slice(None, key.stop) for key in keys)][tuple(slice(key.start, None) for key in keys)]
 
     def _not_before(self, start: int, size: Any) -> Any:
         """A negative start, raised to where the first element is."""
@@ -244,7 +255,7 @@ class TfShapes(TfReduction):
 
     def shape_tensor(self, x: Any) -> Any:
         """The sizes as an int64 vector."""
-        return tf.shape(x, out_type=tf.int64)
+        return tf.cast(tf.shape(x), tf.int64)
 
     def index_range(self, size: Any, dtype: str = "int64") -> Any:
         """The numbers from 0 up to a size."""
@@ -344,6 +355,20 @@ def _clipped(values: Any) -> Any:
     if values.dtype == tf.int32:
         return values
     return tf.cast(tf.minimum(tf.maximum(values, INT32.min), INT32.max), tf.int32)
+
+
+def _key(start: Any, end: Any, step: int, size: Any) -> slice:
+    """The range of one axis, without the bounds that cut nothing off and within those that are known to be its own."""
+    if step == 1 and is_number(size) and is_number(start) and is_number(end):
+        start, end, _ = slice(int(start), int(end)).indices(int(size))
+    first = step > 0 and is_number(start) and start == 0
+    last = step > 0 and is_number(end) and end >= (size if is_number(size) else INT32.max)
+    return slice(None if first else _bound(start), None if last else _bound(end), step)
+
+
+def _plain(key: slice) -> bool:
+    """Whether a range is a start and an end in numbers that count from the front."""
+    return key.step in (None, 1) and all(is_number(bound) and bound >= 0 for bound in (key.start, key.stop))
 
 
 def _bound(bound: Any) -> Any:

@@ -2,5 +2,5 @@
 
 `graph` translates operators to statements (`code`) through the tables of `emit_*`; `blocks` puts statements into
 modules by the names that the original's modules had; `classes` makes classes of modules that are alike; `text` writes
-them down.
+them down. `control` are branches and loops among the statements, `compound` their text.
 """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from xport.convert.writing.code import Code, Device, Dim, Layer, Operand, Var
+from xport.convert.writing.code import Device, Dim, Layer, Leaf, Var
+from xport.convert.writing.control import drop_unused
 from xport.convert.writing.scopes import Path, block_name
 from xport.convert.writing.translator import Program, Statement
 
@@ -68,16 +70,7 @@ def arrange(program: Program) -> Block:
 
 def _drop_unused(program: Program) -> None:
     needed = set(program.outputs)
-    kept = []
-    for statement in reversed(program.statements):
-        if any(var in needed for var in statement.outs):
-            kept.append(statement)
-            for item in statement.code.operands():
-                if isinstance(item, Var):
-                    needed.add(item)
-                elif isinstance(item, Dim | Device):
-                    needed.add(item.var)
-    program.statements = kept[::-1]
+    kept = program.statements = drop_unused(program.statements, needed)
     layers = {item.path for s in kept for item in s.code.operands() if isinstance(item, Layer)}
     program.layers = {path: layer for path, layer in program.layers.items() if path in layers}
     program.weights = {var: weight for var, weight in program.weights.items() if var in needed}
@@ -202,7 +195,7 @@ class _Builder:
         seen: list[Var] = list(inputs)
         for step in block.steps:
             if isinstance(step, Statement):
-                step.code = replaced(step.code, lambda item, at=tuple(seen): _local(item, inside, inputs, at))
+                step.code = step.code.mapped(partial(_local, inside=inside, inputs=inputs, seen=tuple(seen)))
             seen += made(step)
 
     def _chain(self, block: Block) -> bool:
@@ -262,7 +255,7 @@ def passage(step: Statement | Block) -> tuple[Block | Layer, Var, Var] | None:
     return (layer, taken, step.outs[0]) if isinstance(taken, Var) else None
 
 
-def _local(item: Operand, inside: set[Var], inputs: dict[Var, None], seen: Iterable[Var]) -> Operand:
+def _local(item: Leaf, *, inside: set[Var], inputs: dict[Var, None], seen: Iterable[Var]) -> Leaf:
     if isinstance(item, Device):
         if item.var in inside or item.var in inputs:
             return item
@@ -276,21 +269,6 @@ def _local(item: Operand, inside: set[Var], inputs: dict[Var, None], seen: Itera
                 return Dim(var, (var.dims or ()).index(item.symbol), item.symbol)
         inputs[item.var] = None
     return item
-
-
-def replaced(code: Code, change: object) -> Code:
-    """An expression with its operands changed."""
-    from xport.convert.writing.code import Hole
-
-    parts: list[str | Hole] = []
-    for part in code.parts:
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part.what, Code):
-            parts.append(Hole(replaced(part.what, change), part.level))
-        else:
-            parts.append(Hole(change(part.what), part.level))  # type: ignore[operator]
-    return Code(tuple(parts), code.level, code.module, code.name)
 
 
 def _ordered(items: list[tuple[int, Statement | Block]]) -> list[Statement | Block]:

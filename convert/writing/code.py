@@ -112,6 +112,17 @@ class Code:
             if isinstance(part, Hole):
                 yield from part.what.operands() if isinstance(part.what, Code) else (part.what,)
 
+    def mapped(self, change: Callable[[Leaf], Operand]) -> Code:
+        """The same expression with other operands.
+
+        Args:
+            change: What stands in the place of an operand.
+        """
+        parts = tuple(
+            part if isinstance(part, str) else Hole(_changed(part.what, change), part.level) for part in self.parts
+        )
+        return Code(parts, self.level, self.module, self.name)
+
     def render(self, show: Callable[[Leaf], Code]) -> str:
         """The text.
 
@@ -123,6 +134,10 @@ class Code:
 
 Leaf = Var | Dim | Device | Layer
 Operand = Leaf | Code
+
+
+def _changed(item: Operand, change: Callable[[Leaf], Operand]) -> Operand:
+    return item.mapped(change) if isinstance(item, Code) else change(item)
 
 
 def _fill(hole: Hole, show: Callable[[Leaf], Code]) -> str:

@@ -52,12 +52,14 @@ def _from_front(node: NodeView, i: int, axis: int) -> Any:
 @emit("GatherND")
 def gather_nd(node: NodeView) -> Any:
     """Slices by several places at once."""
-    if node.attr("batch_dims", 0):
-        raise refuse("batch_dims")
     depth = (node.shape(1) or (None,))[-1]
     if not isinstance(depth, int):
         raise refuse("a number of places that is not known")
-    return index(node.x(), [_last(node.x(1), i) for i in range(depth)])
+    rank, batch = node.rank(1) - 1, []
+    for axis in range(node.attr("batch_dims", 0)):
+        own = call("torch.arange", node.size(0, axis), device=node.device())
+        batch.append(method(own, "reshape", *(-1 if i == axis else 1 for i in range(rank))) if rank > 1 else own)
+    return index(node.x(), [*batch, *(_last(node.x(1), i) for i in range(depth))])
 
 
 def _last(x: Any, i: int) -> Code:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xport.convert.writing.blocks import Block, made, passage, replaced
+from xport.convert.writing.blocks import Block, made, passage
 from xport.convert.writing.code import ATOM, Code, Device, Dim, Dims, Hole, Layer, Leaf, Operand, Var, call, plain
+from xport.convert.writing.compound import Carried, Compound, Line, Written, tail
+from xport.convert.writing.control import Control, Region
 from xport.convert.writing.names import identifier
 from xport.convert.writing.translator import Statement
 
 _WIDTH, _DEPTH = 84, 3
 """An expression stands inside of another one if that stays within this width and depth."""
 _NAMES = ("x", "y", "z", "u", "v", "w")
-
-
-@dataclass
-class Line:
-    """One assignment, or what is returned.
-
-    Attributes:
-        outs: What is assigned.
-        code: The expression.
-    """
-
-    outs: list[Var]
-    code: Code
 
 
 @dataclass
@@ -70,7 +60,7 @@ def write_body(
     return _Writer(block, access, dict(names), outputs, without).write()
 
 
-class _Writer:
+class _Writer(Compound):
     def __init__(
         self,
         block: Block,
@@ -87,13 +77,14 @@ class _Writer:
         self._sizes: dict[tuple[Var, int], str] = {}
         self._lines = self._calls(without)
         self._hoisted: list[tuple[Var, list[tuple[int, str]]]] = []
+        self._carried: dict[Var, Carried] = {}
 
     def _calls(self, without: frozenset[str]) -> list[Line]:
         """Every step as an assignment."""
         lines, instead = [], dict[Var, Var]()
         for step in self._block.steps:
             code = step.code if isinstance(step, Statement) else call(plain(self._access(step)), *step.inputs)
-            code = replaced(code, lambda item: _substituted(item, instead))
+            code = code.mapped(lambda item: _substituted(item, instead))
             through = passage(step)
             if through is not None and self._access(through[0]) in without:
                 instead[through[2]] = instead.get(through[1], through[1])
@@ -105,8 +96,7 @@ class _Writer:
     def write(self) -> Body:
         """Write it."""
         self._drop_repeats()
-        returned = _returned(self._results)
-        self._lines.append(Line([], returned))
+        self._lines.append(Line([], _returned(self._results), "return {}"))
         self._inline()
         self._name_arguments()
         self._hoist()
@@ -116,16 +106,37 @@ class _Writer:
             if len(self._results) == 1
             else (f"tuple[{', '.join(_type(v) for v in self._results)}]")
         )
-        self._statements(body)
+        for var, chosen in self._hoisted:
+            body.lines.append(self._sizes_line(var, chosen))
+            body.comments.append("")
+        written = self._statements()
+        body.lines += written.lines
+        body.comments += written.comments
         return body
 
-    def _drop_repeats(self) -> None:
-        """The same expression of the same things is computed once."""
+    def _inner(self, region: Region, taken: set[str], rows: Sequence[str], carried: Sequence[Carried]) -> Written:
+        """What stands inside of a branch or loop: a body that shares names with the one around."""
+        inner = copy.copy(self)
+        inner._given, inner._output_names = set(taken), ()
+        inner._lines = [Line(list(statement.outs), statement.code) for statement in region.statements]
+        inner._results = []
+        ends = inner._drop_repeats()
+        region = Region(region.takes, region.statements, [_mapped(item, ends) for item in region.gives])
+        inner._lines += tail(region, rows, carried)
+        inner._carried = {}
+        for each, item in zip(carried, region.gives, strict=False):
+            if isinstance(item, Var) and item in region.bound() and item not in region.takes:
+                inner._carried.setdefault(item, each)
+        inner._inline()
+        return inner._statements()
+
+    def _drop_repeats(self) -> dict[Var, Var]:
+        """The same expression of the same things is computed once; gives what stands in the place of what."""
         seen: dict[Code, Var] = {}
         instead: dict[Var, Var] = {}
         kept = []
         for line in self._lines:
-            line.code = replaced(line.code, lambda item: _substituted(item, instead))
+            line.code = line.code.mapped(lambda item: _substituted(item, instead))
             layers = any(isinstance(item, Layer) for item in line.code.operands())
             if len(line.outs) == 1 and line.code in seen and not layers:
                 instead[line.outs[0]] = seen[line.code]
@@ -135,6 +146,7 @@ class _Writer:
             kept.append(line)
         self._lines = kept
         self._results = [instead.get(var, var) for var in self._results]
+        return instead
 
     def _inline(self) -> None:
         uses: Counter[Var] = Counter()
@@ -149,9 +161,9 @@ class _Writer:
         for position, line in enumerate(self._lines):
             taken = [item for item in line.code.operands() if isinstance(item, Var) and item in inside]
             level = 1 + max((depth[var] for var in taken), default=0)
-            whole = replaced(line.code, lambda item: inside.get(item, item) if isinstance(item, Var) else item)
+            whole = line.code.mapped(lambda item: inside.get(item, item) if isinstance(item, Var) else item)
             last = not line.outs
-            listed = _calls_listed(line.code) and bool(line.outs)
+            listed = (_calls_listed(line.code) and bool(line.outs)) or isinstance(line.code, Control)
             if taken and (listed or self._length(whole) > _WIDTH or level > (_DEPTH + 1 if last else _DEPTH)):
                 # The deepest one first gets a line of its own.
                 for var in taken:
@@ -167,7 +179,7 @@ class _Writer:
             ):
                 inside[line.outs[0]], depth[line.outs[0]] = whole, level
                 continue
-            kept.append(Line(line.outs, whole))
+            kept.append(Line(line.outs, whole, line.form, line.targets))
         self._lines = kept
 
     def _next_uses(self, position: int, var: Var) -> bool:
@@ -208,25 +220,65 @@ class _Writer:
             self._hoisted.append((var, chosen))
         self._given |= taken
 
-    def _statements(self, body: Body) -> None:
-        for var, chosen in self._hoisted:
-            source = self._names[var]
-            axes = [axis for axis, _ in chosen]
-            shown = ", ".join(name for _, name in chosen)
-            whole = var.dims is not None and axes == list(range(len(var.dims))) and len(axes) > 1
-            values = f"{source}.shape" if whole else ", ".join(f"{source}.shape[{axis}]" for axis in axes)
-            body.lines.append(f"{shown} = {values}")
-            body.comments.append("")
+    def _sizes_line(self, var: Var, chosen: list[tuple[int, str]]) -> str:
+        """Names for sizes of an input."""
+        source = self._names[var]
+        axes = [axis for axis, _ in chosen]
+        whole = var.dims is not None and axes == list(range(len(var.dims))) and len(axes) > 1
+        values = f"{source}.shape" if whole else ", ".join(f"{source}.shape[{axis}]" for axis in axes)
+        return f"{', '.join(name for _, name in chosen)} = {values}"
+
+    def _statements(self) -> Written:
+        written = Written()
         last_use = self._last_uses()
         for position, line in enumerate(self._lines):
-            text = line.code.render(self._show)
-            if not line.outs:
-                body.lines.append(f"return {text}")
-                body.comments.append("")
+            if isinstance(line.code, Control):
+                inner = self._control(line, line.code, position, last_use)
+                written.lines += inner.lines
+                written.comments += inner.comments
                 continue
-            targets = self._targets(line, position, last_use)
-            body.lines.append(f"{', '.join(targets)} = {text}")
-            body.comments.append(_shape_comment(line.outs[0].dims) if len(line.outs) == 1 else "")
+            text = line.code.render(self._show)
+            if line.targets:
+                text = self._rebound(line)
+            elif not line.outs:
+                text = line.form.replace("{}", text)
+            else:
+                text = f"{', '.join(self._targets(line, position, last_use))} = {text}"
+            if text:
+                written.add(text, _shape_comment(line.outs[0].dims) if len(line.outs) == 1 else "")
+        return written
+
+    def _control(self, line: Line, control: Control, position: int, last_use: Mapping[Var, int]) -> Written:
+        uses = [(self._names[var], at) for var, at in last_use.items() if var in self._names]
+        later = {name for name, at in uses if at > position} | self._given
+        now = {name for name, at in uses if at == position}
+        wishes = [
+            self._output_names[self._results.index(out)]
+            if out in self._results and len(self._output_names) > 1
+            else identifier(out.hint)
+            for out in line.outs
+        ]
+        fixed: dict[Var, Carried] = {}
+        for out in line.outs:
+            own = self._carry(out, position, last_use)
+            if own is not None and own not in fixed.values():
+                fixed[out] = own
+        return self._write_control(line, control, later | now, now - later, wishes, fixed)
+
+    def _carry(self, out: Var, position: int, last_use: Mapping[Var, int]) -> Carried | None:
+        """The name that something is to have in the end, if it may have that at once."""
+        own = self._carried.get(out)
+        free = own is not None and (own.before is None or last_use.get(own.before, -1) <= position)
+        return own if free else None
+
+    def _rebound(self, line: Line) -> str:
+        """New values for names that are there; nothing for those that have them already."""
+        items = [part for part in line.code.parts if isinstance(part, Hole)]
+        pairs = zip(line.targets, [Code((item,)).render(self._show) for item in items], strict=True)
+        changed = [(name, text) for name, text in pairs if name != text]
+        if not changed:
+            return ""
+        return f"{', '.join(name for name, _ in changed)} = {', '.join(text for _, text in changed)}"
 
     def _last_uses(self) -> dict[Var, int]:
         last: dict[Var, int] = {}
@@ -244,6 +296,11 @@ class _Writer:
         for out in line.outs:
             if out not in last_use:
                 targets.append("_")
+                continue
+            own = self._carry(out, position, last_use)
+            if own is not None and own.name not in targets:
+                self._names[out] = own.name
+                targets.append(own.name)
                 continue
             wish = self._wish(line, out, operands, live)
             name = wish if wish not in live and wish not in targets else self._fresh(wish, live | set(targets))
@@ -323,6 +380,13 @@ def _calls_listed(code: Code) -> bool:
     """Whether an expression calls one of a list of modules: such calls stay one a line, and may become a loop."""
     head = code.parts[0]
     return isinstance(head, Hole) and isinstance(head.what, Code) and _text(head.what).endswith("]")
+
+
+def _mapped(item: Operand, instead: Mapping[Var, Var]) -> Operand:
+    """What a region gives, after `instead`."""
+    if isinstance(item, Code):
+        return item.mapped(lambda leaf: _substituted(leaf, instead))
+    return _substituted(item, instead)
 
 
 def _substituted(item: Operand, instead: Mapping[Var, Var]) -> Operand:

@@ -13,7 +13,7 @@ from xport.convert import onnx_cleanup
 from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import Interpreter
 from xport.convert.primitives.torch_target import TorchTarget
-from xport.convert.writing import registry
+from xport.convert.writing import inner_shapes, registry
 from xport.convert.writing.translator import KIND
 from xport.errors import UnsupportedError
 
@@ -29,7 +29,7 @@ def load(path: Path) -> ir.Model:
         UnsupportedError: Naming every operator that cannot be written as source, with its nodes.
     """
     model = onnx_model.load(path)
-    model = onnx_model.infer_shapes(model)
+    model = inner_shapes.infer(model)
     _expand(model)
     _settle_casts(model)
     _lift_constants(model)
@@ -41,7 +41,7 @@ def _expand(model: ir.Model) -> None:
     """Put the bodies of functions in the place of their nodes, where no emitter knows the operator itself."""
     for _ in range(8):
         found = False
-        for number, node in enumerate(list(model.graph)):
+        for number, node in enumerate(list(onnx_model.walk(model.graph))):
             version = model.opset_imports.get(node.domain, 1)
             if registry.find(node.domain, node.op_type, version) is not None:
                 continue
@@ -62,14 +62,17 @@ def _expand(model: ir.Model) -> None:
         if not found:
             return
         scopes = {
-            v: dict(n.metadata_props) for n in model.graph for v in n.outputs if n.op_identifier() in model.functions
+            v: dict(n.metadata_props)
+            for n in onnx_model.walk(model.graph)
+            for v in n.outputs
+            if n.op_identifier() in model.functions
         }
         common.InlinePass()(model)
         for value, props in scopes.items():
             maker = value.producer()
             if maker is not None:
                 maker.metadata_props.update(props)
-        onnx_model.infer_shapes(model)
+        inner_shapes.infer(model)
 
 
 def _body(model: ir.Model, node: ir.Node, version: int) -> ir.Function | None:
@@ -102,16 +105,17 @@ def _reads_alike(node: ir.Node, own: int, wanted: int) -> bool:
 
 def _lift_constants(model: ir.Model) -> None:
     """Constants are initializers, which rules know by their content; they are no weights."""
-    names = [value.name for node in model.graph if node.op_type == "Constant" for value in node.outputs]
+    nodes = [(node, node.graph) for node in onnx_model.walk(model.graph) if node.op_type == "Constant"]
+    names = [(graph, value.name) for node, graph in nodes for value in node.outputs]
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    for name in names:
-        if name is not None and name in model.graph.initializers:
-            model.graph.initializers[name].metadata_props[KIND] = "CONSTANT_TENSOR"
+    for graph, name in names:
+        if isinstance(graph, ir.Graph) and name is not None and name in graph.initializers:
+            graph.initializers[name].metadata_props[KIND] = "CONSTANT_TENSOR"
 
 
 def _settle_casts(model: ir.Model) -> None:
     """A cast to the type of another tensor is a cast to a type, which does not need that tensor."""
-    for node in model.graph:
+    for node in onnx_model.walk(model.graph):
         like = node.inputs[1] if node.op_type == "CastLike" else None
         if like is not None and like.dtype is not None:
             node.op_type = "Cast"
@@ -126,7 +130,7 @@ def check_operators(model: ir.Model) -> None:
         UnsupportedError: Listing each missing operator with the nodes that use it.
     """
     missing: dict[str, list[str]] = {}
-    for node in model.graph:
+    for node in onnx_model.walk(model.graph):
         version = model.opset_imports.get(node.domain, 1)
         if node.op_type in ("Constant",) or registry.find(node.domain, node.op_type, version) is not None:
             continue
@@ -150,7 +154,8 @@ def constants(model: ir.Model) -> dict[ir.Value, np.ndarray]:
     original: it has to follow the weights when they are trained.
     """
     interpreter = Interpreter(model, TorchTarget())
-    trained = {v for v in model.graph.initializers.values() if v.metadata_props.get(KIND) == "PARAMETER"}
+    weights = [value for graph in model.graphs() for value in graph.initializers.values()]
+    trained = {value for value in weights if value.metadata_props.get(KIND) == "PARAMETER"}
 
     def may_fold(node: ir.Node) -> bool:
         touched = node.op_type not in ("Shape", "Size") and any(value in trained for value in node.inputs)
@@ -160,7 +165,7 @@ def constants(model: ir.Model) -> dict[ir.Value, np.ndarray]:
                 trained.add(value)
         return not touched or node.op_type in _VIEWS
 
-    interpreter.fold_constants(may_fold)
+    interpreter.fold_constants(may_fold, nested=True)
     found: dict[ir.Value, np.ndarray] = {}
     for value, known in interpreter.constants.items():
         array = known.static()

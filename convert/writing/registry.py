@@ -29,6 +29,8 @@ EMITTER_MODULES = (
     "emit_creating",
     "emit_selecting",
     "emit_resizing",
+    "emit_control",
+    "emit_signal",
 )
 """Modules of `xport.convert.writing`, imported when the first operator is looked up."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from xport.convert.lowering.model import walk
 from xport.convert.writing.names import child_name, class_name, singular
 
 Path = tuple[str, ...]
@@ -44,7 +45,7 @@ class Scopes:
         self.classes: dict[Path, str] = {}
         self._of: dict[ir.Node, Path] = {}
         self._module: dict[ir.Node, Path] = {}
-        for node in graph:
+        for node in walk(graph):
             self._read(node)
         self._counts: dict[tuple[Path, str], int] = {}
 
@@ -122,6 +123,14 @@ def _from_name(name: str) -> Path:
         path += [piece for piece in own.split(".") if piece]
         before = part
     return tuple(child_name(piece) for piece in path)
+
+
+def around(paths: Sequence[Path]) -> Path:
+    """The innermost module around some."""
+    shared = paths[0]
+    for path in paths[1:]:
+        shared = shared[: next((i for i, (a, b) in enumerate(zip(shared, path, strict=False)) if a != b), len(path))]
+    return shared
 
 
 def origin(value: ir.Value) -> ir.Value:

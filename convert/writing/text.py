@@ -184,7 +184,8 @@ def _looped(lines: list[str], comments: list[str]) -> list[tuple[str, str]]:
             match = _LOOP.search(lines[i])
             if match is not None:
                 name = _loop_name(match[1], lines)
-                result.append((f"for {name} in self.{match[1]}:", ""))
+                indent = lines[i][: len(lines[i]) - len(lines[i].lstrip())]
+                result.append((f"{indent}for {name} in self.{match[1]}:", ""))
                 result.append(
                     (
                         "    " + lines[i].replace(match[0], name),

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from xport.convert.lowering.interpreter import dims_of, dtype_name
 from xport.convert.writing import registry, scopes
 from xport.convert.writing.code import Code, Device, Dim, Dims, Layer, Operand, Var, call, index, literal, method, plain
+from xport.convert.writing.control import Control, Region
 from xport.convert.writing.names import identifier
 from xport.convert.writing.node import Directions, Entry, Filled, Item, NodeView, Permuted
 from xport.convert.writing.scopes import Path
@@ -97,8 +98,11 @@ class Translator:
         kinds = (value.metadata_props.get(KIND) for value in model.graph.initializers.values())
         self._recorded = "PARAMETER" in kinds
         self._current: ir.Node | None = None
+        self._problems: list[str] = []
         self.program = Program([], [])
         self.helpers = self.program.helpers
+        self._regions = [Region(statements=self.program.statements)]
+        self._homes: dict[ir.Value, Region] = {}
 
     def run(self) -> Program:
         """Translate the graph.
@@ -112,17 +116,10 @@ class Translator:
                 var = Var(value.name or "x", dims_of(value), self.dtype(value))
                 self._entries[value] = var
                 self.program.inputs.append(var)
-        problems = []
-        for node in graph:
-            try:
-                self._node(node)
-            except UnsupportedError as error:
-                problems.append(f"  {node.op_type} {node.name or 'unnamed node'}: {error.message}")
-                for value in node.outputs:  # go on, to tell of everything at once
-                    self._entries[value] = Var(value.name or "x", dims_of(value), self.dtype(value))
-        if problems:
+        self.nodes(graph)
+        if self._problems:
             raise UnsupportedError(
-                "This model cannot be written as PyTorch source:\n" + "\n".join(problems[:40]),
+                "This model cannot be written as PyTorch source:\n" + "\n".join(self._problems[:40]),
                 "Replace these in the source model, or convert it to torchscript or exported instead.",
             )
         for value in graph.outputs:
@@ -131,9 +128,43 @@ class Translator:
         self.program.classes = self._scopes.classes
         return self.program
 
+    def nodes(self, graph: ir.Graph) -> None:
+        """Translate the nodes of a graph where the translation is."""
+        for node in graph:
+            try:
+                self._node(node)
+            except UnsupportedError as error:
+                self._problems.append(f"  {node.op_type} {node.name or 'unnamed node'}: {error.message}")
+                for value in node.outputs:  # go on, to tell of everything at once
+                    self._entries[value] = Var(value.name or "x", dims_of(value), self.dtype(value))
+
+    def region(self, graph: ir.Graph, takes: list[Entry], *, skip: int = 0) -> Region:
+        """Translate a graph that runs under a condition or many times.
+
+        Args:
+            graph: The graph.
+            takes: What its inputs are known as.
+            skip: How many of its first outputs are left out.
+
+        Returns:
+            Its statements; what it takes is the caller's to say.
+        """
+        region, outside = Region(), self._current
+        self._regions.append(region)
+        for value, entry in zip(graph.inputs, takes, strict=True):
+            self._entries[value], self._homes[value] = entry, region
+        self.nodes(graph)
+        for value in graph.outputs[skip:]:
+            self._current = value.producer() or outside
+            region.gives.append(self.tensor(value))
+        self._regions.pop()
+        self._current = outside
+        return region
+
     def _node(self, node: ir.Node) -> None:
         if all(value in self._constants for value in node.outputs if value.name):
             return
+        self._homes.update(dict.fromkeys(node.outputs, self._regions[-1]))
         if node in self.absorbed:
             self._entries[node.outputs[0]] = self._entries[node.inputs[self.absorbed[node]]]  # type: ignore[index]
             return
@@ -143,27 +174,50 @@ class Translator:
             raise registry.refuse("no emitter")
         made = emitter(NodeView(self, node))
         if isinstance(made, Code) and len(node.outputs) > 1:
-            outs = [self._out(value) for value in node.outputs]
+            outs = [self.variable(value) for value in node.outputs]
             self.state(outs, made, node)
             made = outs
         results = made if isinstance(made, list) else [made]
         for value, result in zip(node.outputs, results, strict=False):
             self._entries[value] = self._statement(value, result, node) if isinstance(result, Code) else result
 
-    def _out(self, value: ir.Value, name: str = "") -> Var:
+    def variable(self, value: ir.Value, name: str = "") -> Var:
+        """A variable for a value, which a statement of the caller's makes."""
         return Var(name or "x", dims_of(value), self.dtype(value))
 
     def _statement(self, value: ir.Value, code: Code, node: ir.Node) -> Var:
-        var = self._out(value, code.name)
+        var = self.variable(value, code.name)
         self.state([var], code, node)
         return var
 
-    def state(self, outs: list[Var], code: Code, node: ir.Node | None = None) -> None:
-        """Add a statement in the scope of a node."""
-        where = node or self._current
-        found = next((layer for layer in code.operands() if isinstance(layer, Layer)), None)
-        scope = found.path[:-1] if found is not None else self._scopes.of(where) if where is not None else ()
-        self.program.statements.append(Statement(outs, code, scope))
+    def state(
+        self,
+        outs: list[Var],
+        code: Code,
+        node: ir.Node | None = None,
+        *,
+        scope: Path | None = None,
+        region: Region | None = None,
+    ) -> Path:
+        """Add a statement.
+
+        Args:
+            outs: What it gives.
+            code: The expression.
+            node: In whose scope it is to stand; the one being translated by default.
+            scope: In which scope, if that is known.
+            region: Where to; where the translation is by default.
+
+        Returns:
+            The scope: that of the node, or the one around all layers that are called.
+        """
+        if scope is None:
+            where = node or self._current
+            own = self._scopes.of(where) if where is not None else ()
+            holders = [item.path[:-1] for item in code.operands() if isinstance(item, Layer)]
+            scope = scopes.around([own, *holders] if isinstance(code, Control) else holders[:1] or [own])
+        (region or self._regions[-1]).statements.append(Statement(outs, code, scope))
+        return scope
 
     # What values are
 
@@ -265,26 +319,28 @@ class Translator:
         if isinstance(entry, np.ndarray):
             return self._weight(value, entry)
         if value not in self._tensors:
-            made = self._out(value)
-            self.state([made], self._materialised(entry))
+            made, home = self.variable(value), self._homes.get(value, self._regions[0])
+            inside = home is self._regions[-1]
+            code = self._materialised(entry, self._current if inside else None)
+            self.state([made], code, None if inside else value.producer(), region=home)
             self._tensors[value] = made
         return self._tensors[value]
 
-    def _materialised(self, entry: Entry) -> Code:
+    def _materialised(self, entry: Entry, node: ir.Node | None) -> Code:
         if isinstance(entry, Permuted):
             return permute(entry.base, entry.axes)
         if isinstance(entry, Directions):
             return _with_directions(entry)
         if isinstance(entry, Item):
             return index(entry.base, [entry.position])
-        device = self.device(self._current)
+        device = self.device(node)
         if isinstance(entry, Filled):
             name = entry.value.dtype.name
             return call("torch.full", entry.sizes, python_number(entry.value), dtype=dtype_code(name), device=device)
         if isinstance(entry, Sizes):
             content = entry.items[0] if entry.scalar else list(entry.items)
             return call("torch.tensor", content, dtype=dtype_code("int64"), device=device)
-        raise registry.refuse("an input is missing")
+        raise registry.refuse("an input is missing" if entry is None else "a sequence where a tensor is expected")
 
     # Weights
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xport.convert.lowering.model import infer_shapes
 from xport.convert.primitives.narrow_types import carry
 from xport.convert.primitives.torch_core import CARRIED, to_torch
-from xport.convert.writing import preparing
+from xport.convert.writing import inner_shapes, preparing
 from xport.convert.writing.blocks import arrange
 from xport.convert.writing.classes import Classes
 from xport.convert.writing.names import class_name, identifier
@@ -42,7 +41,7 @@ def write(onnx_file: Path, folder: Path, signature: Signature, *, name: str = ""
 def write_source(onnx_file: Path, signature: Signature, *, name: str = "") -> tuple[str, dict[str, np.ndarray]]:
     """The source and the weights by name; see `write`."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 5000))
-    model = infer_shapes(preparing.load(onnx_file))
+    model = inner_shapes.infer(preparing.load(onnx_file))
     program = Translator(model, preparing.constants(model)).run()
     program.classes.setdefault((), "")
     root = arrange(program)

@@ -42,6 +42,32 @@ def test_slice_clamps_like_the_specification(case: int, constants: tuple[int, ..
     )
 
 
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes"),
+    [
+        ([1], [INT64.max], [0]),
+        ([1], [6], [0]),
+        ([7], [9], [0]),
+        ([1, 1], [INT64.max, INT64.max], [0, 1]),
+        ([1, 0], [6, 2], [0, 1]),
+        ([0, 1], [2, 5], [0, 1]),
+        ([3], [-2], [0]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8])
+def test_slices_may_end_behind_a_size_that_only_run_time_knows(
+    starts: list[int], ends: list[int], axes: list[int], dtype: type
+) -> None:
+    shape, other = [(4, 3, 2)[: len(axes)], (9, 6, 5)[: len(axes)]]
+    x, y = (np.arange(np.prod(s), dtype=dtype).reshape(s) for s in (shape, other))
+    bounds = [np.array(v, np.int64) for v in (starts, ends, axes)]
+    model = node_model("Slice", [x, *bounds], constants=(1, 2, 3), symbolic=True)
+    filled = [y] if len(range(*slice(starts[0], ends[0]).indices(4))) == 0 else [x, y]
+    check(model, *[[f] for f in filled])
+    if dtype is np.int64:  # sizes that conversion knows
+        check(node_model("Slice", [y, *bounds], constants=(1, 2, 3)), [y])
+
+
 @pytest.mark.parametrize("constants", [(), (1, 2, 3)], ids=["runtime", "known"])
 @pytest.mark.parametrize(
     ("mode", "pads"),
