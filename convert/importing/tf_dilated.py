@@ -1,12 +1,13 @@
 """Blocks of space in the batch, which is also how TensorFlow writes convolutions with dilation.
 
-``SpaceToBatchND``, a convolution with neither stride nor padding, ``BatchToSpaceND`` is a convolution with dilation: the
+``SpaceToBatchND``, a convolution with neither stride nor padding, and ``BatchToSpaceND`` are one with dilation: the
 blocks' sizes are the dilation, and what is cut off behind is as if it had never been padded, since every element of the
 result looks forward only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +103,7 @@ def _net(c: Call, paddings: Any, crops: Any, count: int) -> np.ndarray | None:
     rows = [_scalars(c, t, count) for t in (paddings, crops)]
     if rows[0] is None or rows[1] is None:
         return None
-    found = [_difference(c, a, b) for a, b in zip(*rows, strict=True)]  # type: ignore[arg-type]
+    found = [_difference(c, a, b) for a, b in zip(*rows, strict=True)]
     return None if None in found else np.asarray(found, np.int64).reshape(count, 2)
 
 
@@ -119,12 +120,17 @@ def _scalars(c: Call, tensor: Any, count: int) -> list[Any] | None:
     return [t for row in rows for t in row.inputs]
 
 
+def _constants(c: Call, tensors: Sequence[Any]) -> list[np.ndarray] | None:
+    """The contents of tensors, if all are known."""
+    found = [c.values[t.name].const for t in tensors]
+    return None if any(x is None for x in found) else [x for x in found if x is not None]
+
+
 def _whole(c: Call, op_: Any, count: int) -> bool:
     """Whether a slice takes all of ``count`` rows."""
-    begin, end, step = (c.values[t.name].const for t in op_.inputs[1:])
     plain = not any(op_.get_attr(f"{n}_mask") for n in ("ellipsis", "new_axis", "shrink_axis"))
-    known = begin is not None and end is not None and step is not None
-    return bool(plain and known and list(begin) == [0] and list(end) == [count] and list(step) == [1])
+    known = _constants(c, op_.inputs[1:])
+    return plain and known is not None and [x.tolist() for x in known] == [[0], [count], [1]]
 
 
 def _difference(c: Call, pad: Any, crop: Any) -> int | None:
@@ -135,10 +141,10 @@ def _difference(c: Call, pad: Any, crop: Any) -> int | None:
     left, right = source(pad), source(crop)
     if left.type != "StridedSlice" or right.type != "StridedSlice":
         return None
-    places = [[c.values[t.name].const for t in o.inputs[1:]] for o in (left, right)]
-    if any(x is None for row in places for x in row) or any(
-        not np.array_equal(x, y) for x, y in zip(*places, strict=True)
-    ):
+    places = [_constants(c, o.inputs[1:]) for o in (left, right)]
+    if places[0] is None or places[1] is None:
+        return None
+    if [x.tolist() for x in places[0]] != [x.tolist() for x in places[1]]:
         return None
     total, rest = source(left.inputs[0]), source(right.inputs[0])
     if total.type not in ("Add", "AddV2") or total.get_attr("T") != rest.get_attr("T"):
@@ -146,7 +152,5 @@ def _difference(c: Call, pad: Any, crop: Any) -> int | None:
     for i in (0, 1):
         base = c.values[total.inputs[1 - i].name].const
         if source(total.inputs[i]).name == rest.name and base is not None and base.ndim == 1:
-            return int(base[int(places[0][0][0])])
+            return int(base[int(places[0][0].reshape(-1)[0])])
     return None
-
-
