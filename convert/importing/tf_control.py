@@ -126,7 +126,9 @@ class _Loop:
         if self.joined or self.rows or len(self.stacked) > 1 or not 1 <= len(self.states) <= 2:
             return None
         last = appended(body, self.stacked[0]) if self.stacked else None
-        cell = tf_recurrent.recognized(body, self.states, None if last is None else last.inputs[-1])
+        feeds = {t.name: x for t, x in zip(body.inputs, c.inputs, strict=True)}
+        written = None if last is None else last.inputs[-1]
+        cell = tf_recurrent.recognized(body, self.states, written, lambda t: c.reader.run(feeds, [t])[0].const)
         if cell is None or body_argument(body, cell.item.op.inputs[1]) not in self.counters:
             return None
         place = body_argument(body, cell.item.op.inputs[0])
@@ -134,12 +136,8 @@ class _Loop:
         x = held.tensor if isinstance(held, TensorList) else None
         if x is None or x.rank != 3 or not same(limit, shaping.size_of(c.w, x, 0)):
             return None
-        feeds = {t.name: t_in for t, t_in in zip(body.inputs, c.inputs, strict=True)}
-        weights = [None if t is None else c.reader.run(feeds, [t])[0] for t in cell.weights]
-        if any(t is not None and t.const is None for t in weights):
-            return None
         begun = [None if tf_recurrent.zeros(c.op.inputs[i]) else c.inputs[i] for i in cell.states]
-        every, ends = tf_recurrent.layer(c.w, cell, x, begun, weights)
+        every, ends = tf_recurrent.layer(c.w, cell, x, begun)
         results = list(c.inputs)
         for i, end in zip(cell.states, ends, strict=True):
             results[i] = end

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import joining, shaping
-from xport.convert.importing.tensor import Tensor
+from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_loops import source
 from xport.convert.importing.writer import Writer
 
@@ -104,39 +104,41 @@ class Cell:
         kind: The layer.
         item: The tensor that holds the step's input.
         states: The body's states in the formula's order.
-        weights: The body's tensors with the weights of the input, of the state, and the bias, None without one.
+        weights: The body's tensors with the weights of the input, of the state, and the bias if there is one, and what
+            they hold.
         twins: By `_origin`, all tensors that are the same: a body may read a variable more than once.
     """
 
     kind: Kind
     item: Any
     states: tuple[int, ...]
-    weights: tuple[Any, Any, Any]
+    weights: tuple[tuple[Any, np.ndarray], ...]
     twins: Mapping[str, Sequence[Any]]
 
 
-def recognized(body: Any, states: Sequence[int], written: Any) -> Cell | None:
+def recognized(body: Any, states: Sequence[int], written: Any, content: Callable[[Any], Any]) -> Cell | None:
     """Tell whether a loop's body is the cell of a recurrent layer.
 
     Args:
         body: Its graph.
         states: The numbers of its states.
         written: The tensor that each turn adds to the list of outputs; None without one.
+        content: Gives the array that a tensor of the body always holds; None if it varies.
 
     Returns:
         The cell; None if it is none that is known.
     """
     ends = [_computed(t) for t in (*(body.outputs[i] for i in states), *([] if written is None else [written]))]
     leaves = _leaves(ends)
-    if leaves is None or any(t.dtype != tf.float32 or t.shape.rank is None for t in leaves):
+    if leaves is None or any(t.dtype != tf.float32 for t in leaves):
         return None
     given = [body.inputs[i] for i in states]
     names = {t.name for t in given}
     items = [t for t in leaves if t.op.type == "TensorListGetItem"]
     weights = [t for t in leaves if t.name not in names and t.op.type != "TensorListGetItem"]
     twins = {_origin(t): [u for u in weights if _origin(u) == _origin(t)] for t in weights}
-    weights = [group[0] for group in twins.values()]
-    if len(items) != 1 or not names <= {t.name for t in leaves}:
+    weights = [(group[0], content(group[0])) for group in twins.values()]
+    if len(items) != 1 or not names <= {t.name for t in leaves} or any(a is None for _, a in weights):
         return None
     if any(t.shape.rank != 2 or t.shape[1] is None for t in (*items, *given)):
         return None
@@ -183,19 +185,18 @@ def _leaves(ends: Sequence[Any]) -> list[Any] | None:
 
 
 def _candidates(
-    kind: Kind, item: Any, given: Sequence[Any], weights: Sequence[Any]
-) -> Iterator[tuple[tuple[Any, Any, Any], tuple[int, ...]]]:
+    kind: Kind, item: Any, given: Sequence[Any], weights: Sequence[tuple[Any, np.ndarray]]
+) -> Iterator[tuple[tuple[tuple[Any, np.ndarray], ...], tuple[int, ...]]]:
     """Which weight may be which, and the states in which order, as far as sizes tell."""
     size, width = given[0].shape[1], given[0].shape[1] * kind.gates
     if len(given) != kind.states or len(weights) not in (2, 3) or any(t.shape[1] != size for t in given):
         return
     bias = [kind.rows, width] if kind.rows else [width]
     for chosen in permutations(weights):
-        w, r, b = (*chosen, None)[:3]
-        fits = [w.shape.as_list(), r.shape.as_list()] == [[item.shape[1], width], [size, width]]
-        if fits and (b is None or b.shape.as_list() == bias):
+        shapes = [list(array.shape) for _, array in chosen]
+        if shapes == [[item.shape[1], width], [size, width], bias][: len(chosen)]:
             for order in permutations(range(kind.states)):
-                yield (w, r, b), order
+                yield tuple(chosen), order
 
 
 def _computes(body: Any, cell: Cell, given: Sequence[Any], ends: Sequence[Any]) -> bool:
@@ -207,16 +208,15 @@ def _computes(body: Any, cell: Cell, given: Sequence[Any], ends: Sequence[Any]) 
             x, *states = (
                 (scale * rng.standard_normal([batch, t.shape[1]])).astype(np.float32) for t in (cell.item, *given)
             )
-            shapes = [t.shape.as_list() for t in cell.weights if t is not None]
-            drawn: Arrays = [(scale * rng.standard_normal(shape)).astype(np.float32) for shape in shapes]
+            drawn: Arrays = [(scale * rng.standard_normal(a.shape)).astype(np.float32) for _, a in cell.weights]
             pairs = [(cell.item, x), *zip(given, states, strict=True)]
-            for t, array in zip(cell.weights, drawn, strict=False):
+            for (t, _), array in zip(cell.weights, drawn, strict=True):
                 pairs += [(twin, array) for twin in cell.twins[_origin(t)]]
             try:
                 found = session.run(list(ends), {t.name: a for t, a in pairs})
             except tf.errors.OpError:
                 return False  # it needs something that no cell needs
-            if len(drawn) < len(cell.weights):
+            if len(drawn) < 3:
                 drawn.append(np.zeros((cell.kind.rows or 1, drawn[0].shape[1]), np.float32))
             w, r, b = (np.asarray(a, np.float64) for a in drawn)
             wanted = cell.kind.step(x.astype(np.float64), [s.astype(np.float64) for s in states], w, r, b)
@@ -226,9 +226,7 @@ def _computes(body: Any, cell: Cell, given: Sequence[Any], ends: Sequence[Any]) 
     return True
 
 
-def layer(
-    w: Writer, cell: Cell, x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Tensor | None]
-) -> tuple[Tensor, list[Tensor]]:
+def layer(w: Writer, cell: Cell, x: Tensor, states: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
     """Write a recurrent layer.
 
     Args:
@@ -236,16 +234,14 @@ def layer(
         cell: Its kind.
         x: The sequence: steps, batch, features.
         states: Where it begins, in the formula's order; None for zeros.
-        weights: Of the input, of the state, and the bias.
 
     Returns:
         The outputs of all steps, and the last states in the formula's order.
     """
-    kind, (kernel, recurrent, bias) = cell.kind, weights
-    if kernel is None or recurrent is None:
-        raise TypeError("a recurrent layer without weights")
+    kind, (kernel, recurrent, *bias) = cell.kind, (constant(array) for _, array in cell.weights)
     size = int((recurrent.dims or ())[0])
-    inputs = [x, *(_turned(w, t, kind) for t in (kernel, recurrent)), None if bias is None else _bias(w, bias, kind)]
+    inputs: list[Tensor | None] = [x, _turned(w, kernel, kind), _turned(w, recurrent, kind)]
+    inputs += [_bias(w, t, kind) for t in bias] or [None]
     begun = [None if s is None else shaping.unsqueeze(w, s, [0]) for s in states]
     inputs += [None, *begun] if any(s is not None for s in begun) else []
     values = [None if t is None else w.value(t) for t in inputs]
