@@ -10,11 +10,12 @@ import numpy as np
 
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import (
-    tflite_control,  # noqa: F401  (these five fill the table)
+    tflite_control,  # noqa: F401  (these six fill the table)
     tflite_elementwise,  # noqa: F401
     tflite_layers,  # noqa: F401
     tflite_recurrent,  # noqa: F401
     tflite_shapes,  # noqa: F401
+    tflite_shared,
 )
 from xport.convert.importing.tensor import Perm, Size, Tensor, constant, simplified
 from xport.convert.importing.tflite_file import File, Quantization, text
@@ -91,7 +92,8 @@ class GraphReader:
             given = op.inputs if op.inputs is not None else ()
             inputs = [None if i < 0 else self._value(graph, int(i), values) for i in given]
             call = Call(self.writer, self, kind, op, graph, inputs)
-            made = TABLE[kind](call)
+            parts = kind in MOVES_ONLY and any(x is not None and x.dtype.startswith("complex") for x in inputs)
+            made = tflite_shared.by_parts(call, TABLE[kind]) if parts else TABLE[kind](call)
             results = [made] if isinstance(made, Tensor) else made
             for i, result in zip(op.outputs, results, strict=False):
                 values[int(i)] = self._placed(graph.tensors[i], result, kind)
