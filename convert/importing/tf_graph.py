@@ -29,6 +29,7 @@ from xport.convert.importing import (  # those that are not used here fill the t
     tf_spectra,  # noqa: F401
     tf_state,
 )
+from xport.convert.importing.advice import advice
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import Call, handler_of, is_complex
 from xport.convert.importing.writer import Writer
@@ -97,7 +98,10 @@ class GraphReader:
                     sorted(missing.items())]  # fmt: skip
             raise UnsupportedError(
                 "TensorFlow operators that xport cannot write as ONNX:\n" + "\n".join(rows),
-                "Replace them in the source model, or try the other converter: --via savedmodel_to_onnx_tf2onnx",
+                advice(
+                    missing,
+                    "Replace them in the source model, or try the other converter: --via savedmodel_to_onnx_tf2onnx",
+                ),
             )
 
     def run(self, feeds: dict[str, Tensor], outputs: Sequence[Any]) -> list[Tensor]:

@@ -17,6 +17,7 @@ from xport.convert.importing import (
     tflite_shapes,  # noqa: F401
     tflite_shared,
 )
+from xport.convert.importing.advice import advice
 from xport.convert.importing.tensor import Perm, Size, Tensor, constant, simplified
 from xport.convert.importing.tflite_file import File, Quantization, text
 from xport.convert.importing.tflite_registry import MOVES_ONLY, TABLE, Call
@@ -65,7 +66,7 @@ class GraphReader:
             why = " (CUSTOM:Flex… are TensorFlow's own, CUSTOM others)" if flex else ""
             raise UnsupportedError(
                 f"TFLite operators that xport cannot write as ONNX{why}:\n" + "\n".join(rows),
-                "Convert the model that this file was made from instead.",
+                advice(missing, "Convert the model that this file was made from instead."),
             )
 
     def run(self, index: int, inputs: Sequence[Tensor]) -> list[Tensor]:
