@@ -9,6 +9,7 @@ import numpy as np
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import joining, shaping
 from xport.convert.importing.tensor import Tensor, constant
+from xport.convert.importing.tf_loops import source
 from xport.convert.importing.tf_registry import TABLE, Call, Handler, op
 from xport.signature import numpy_dtype
 
@@ -20,7 +21,6 @@ SAME = {
     "Rint": "Round",
     "Invert": "BitwiseNot",
     "Maximum": "Max",
-    "Minimum": "Min",
     "BitwiseOr": "BitwiseOr",
     "BitwiseXor": "BitwiseXor",
     "Pow": "Pow",
@@ -134,6 +134,19 @@ def _sign_bit(c: Call, x: Tensor) -> Tensor:
     zero = e.apply(c.w, "Equal", [x, e.like(0, x)], "bool")
     below = e.apply(c.w, "Less", [e.apply(c.w, "Reciprocal", [x]), e.like(0, x)], "bool")
     return e.apply(c.w, "Or", [negative, e.apply(c.w, "And", [zero, below])])
+
+
+@op("Minimum")
+def _minimum(c: Call) -> Tensor:
+    """The least of both; of an integer and what is at least as large, that integer: so a table's size is kept."""
+    for i, bound in enumerate(c.inputs):
+        other = source(c.op.inputs[1 - i])
+        if bound.const is None or bound.const.dtype.kind not in "iu" or bound.const.ndim or other.type != "Maximum":
+            continue
+        lower = [c.values[t.name].const for t in other.inputs if t.name in c.values]
+        if other.outputs[0].shape.rank == 0 and any(a is not None and a >= bound.const for a in lower):
+            return bound
+    return e.apply(c.w, "Min", c.inputs)
 
 
 @op("BitwiseAnd")
