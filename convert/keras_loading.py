@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xport.convert.keras_screen import screen
@@ -70,7 +70,8 @@ def load(source: Source) -> Loaded:
             f"Keras cannot open {source.path}: {first[:400]}",
             "Open it with the version of Keras that made it, and export it as a SavedModel: model.export(path).",
         ) from error
-    return Loaded(model, _signature(model, source))
+    found = Loaded(model, _signature(model, source))
+    return replace(found, signature=_measured(found)) if any(map(_prepares, model._flatten_layers())) else found
 
 
 def backend() -> Any:
@@ -104,15 +105,50 @@ def _structure(model: Any, side: str) -> Any:
 
 def _signature(model: Any, source: Source) -> Signature:
     if not getattr(model, "inputs", None):
+        kind = type(model).__name__
+        if kind == "Sequential":
+            raise UsageError(
+                f"{source.name} does not say what its inputs are: it was saved before it was called.",
+                "Call model.build(input_shape) before saving, or begin it with keras.Input(shape).",
+            )
         raise UsageError(
-            f"{source.name} does not say what its inputs are: it was saved before it was called.",
-            "Call model.build(input_shape) before saving, or begin it with keras.Input(shape).",
+            f"{source.name} holds a model of the class {kind}, and Keras does not record what such a model takes.",
+            "Export it where its class is defined, and convert the folder: model.export('exported')",
         )
     inputs = _specs(_structure(model, "inputs"), [t.name for t in model.inputs])
     # A Sequential tells no output names; its last layer gives the output.
     names = list(getattr(model, "output_names", None) or [model.layers[-1].name])
     outputs = _specs(_structure(model, "outputs"), names)
     return with_batch(Signature(inputs, outputs))
+
+
+def _prepares(layer: Any) -> bool:
+    """Whether a layer prepares data: some of these give other sizes and dtypes than they tell Keras."""
+    return type(layer).__module__.startswith("keras.src.layers.preprocessing")
+
+
+def _measured(loaded: Loaded) -> Signature:
+    """The interface with the outputs' dtypes and sizes as TensorFlow finds them, where it disagrees with Keras."""
+    tf, inputs = require("tensorflow"), loaded.signature.inputs
+    specs = [tf.TensorSpec([d if isinstance(d, int) else None for d in s.shape or ()], s.dtype) for s in inputs]
+    try:
+        made = tf.function(loaded.call, autograph=False).get_concrete_function(*specs).structured_outputs
+    except Exception:  # Keras raises whatever the layers raise; the conversion does it again, and says so
+        return loaded.signature
+    outputs = [_corrected(spec, made[spec.name]) for spec in loaded.signature.outputs]
+    return Signature(inputs, tuple(outputs))
+
+
+def _corrected(spec: TensorSpec, made: Any) -> TensorSpec:
+    sizes, dtype = made.shape, made.dtype.name
+    if sizes.rank is None:
+        return spec
+    if spec.shape is None or len(spec.shape) != sizes.rank:
+        return TensorSpec(spec.name, dtype, shape_from(spec.name, list(sizes)))
+    # A size that neither knows keeps its symbol; one that only Keras knows is not to be trusted.
+    theirs = shape_from(spec.name, list(sizes))
+    both = zip(spec.shape, theirs, strict=True)
+    return TensorSpec(spec.name, dtype, tuple(t if isinstance(t, int) or isinstance(s, int) else s for s, t in both))
 
 
 def _specs(structure: Any, names: Sequence[str]) -> tuple[TensorSpec, ...]:

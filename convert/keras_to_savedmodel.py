@@ -10,7 +10,7 @@ import tensorflow as tf
 from xport.convert.keras_loading import load
 from xport.convert.onnx_to_savedmodel import argument_keys, rename_keys
 from xport.convert.source import Source
-from xport.errors import ConversionError
+from xport.errors import ConversionError, UnsupportedError
 from xport.signature import Signature
 
 
@@ -27,8 +27,10 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
         UnreadableModelError: If the file is broken.
         UntrustedCodeError: If it holds code and the user does not trust it.
         ConversionError: If Keras cannot trace the model.
+        UnsupportedError: If it keeps a state between calls.
     """
     loaded = load(source)
+    _refuse_state(loaded.model)
     inputs, outputs = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
     keys = argument_keys(inputs)
     specs = [
@@ -50,6 +52,22 @@ def convert(source: Source, target: Path, signature: Signature, options: dict[st
     except Exception as error:  # Keras raises whatever the layers raise
         raise ConversionError(f"Keras cannot trace the model: {type(error).__name__}: {str(error)[:300]}") from error
     rename_keys(target, dict(zip(keys, inputs, strict=True)), dict(zip(labels, outputs, strict=True)))
+
+
+def _refuse_state(model: Any) -> None:
+    """A layer that begins where the last call ended makes every answer depend on those before.
+
+    Raises:
+        UnsupportedError: Naming the layers.
+    """
+    found = [layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False) is True]
+    if found:
+        raise UnsupportedError(
+            f"The model keeps a state between calls, in {', '.join(found)} (stateful=True): the same inputs give other "
+            "outputs the next time, which no conversion can be checked against.",
+            "Build it with stateful=False and give it the weights: new.set_weights(old.get_weights()); take the state "
+            "as an input (initial_state=…) and give it as an output (return_state=True) if calls follow each other.",
+        )
 
 
 def _tables(model: Any) -> list[Any]:

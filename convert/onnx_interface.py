@@ -148,9 +148,9 @@ def _check_type(value: ir.Value, spec: TensorSpec) -> None:
         value.dtype = _data_type(spec)
     elif value.dtype != _data_type(spec):
         raise ConversionError(f"The exporter changed {spec.name!r} from {spec.dtype} to {value.dtype.name}.")
-    if value.shape is not None and len(value.shape) != len(spec.shape or ()):
+    if value.shape is not None and spec.shape is not None and len(value.shape) != len(spec.shape):
         raise ConversionError(
-            f"The exporter gave {spec.name!r} the rank {len(value.shape)}, expected {len(spec.shape or ())}."
+            f"The exporter gave {spec.name!r} the rank {len(value.shape)}, expected {len(spec.shape)}."
         )
 
 

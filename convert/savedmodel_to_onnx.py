@@ -15,6 +15,7 @@ import tensorflow as tf
 from xport.convert.importing.tensor import Tensor
 from xport.convert.importing.tf_graph import GraphReader
 from xport.convert.importing.writer import Writer
+from xport.convert.onnx_bfloat16 import compute_in_float32
 from xport.convert.onnx_cleanup import clean
 from xport.convert.onnx_interface import align_interface, save_model
 from xport.convert.savedmodel_signature import choose
@@ -153,4 +154,4 @@ def finish(writer: Writer, inputs: list[Tensor], results: list[Tensor], signatur
     values = [writer.value(x) for x in results]
     model = writer.graph(inputs, values, "model")
     align_interface(model, signature)
-    return clean(model)
+    return clean(compute_in_float32(model))

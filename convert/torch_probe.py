@@ -31,6 +31,9 @@ def settings(
 ) -> Iterator[tuple[Sizes, Sizes]]:
     """Pairs of settings to try, both members of a pair different in every symbol.
 
+    Symbols of different sizes tell more and come first; some models want those of two inputs equal, such as a text's
+    and its mask's: then all are, but for the first, which is mostly the batch's, or that too.
+
     Args:
         symbols: Names of the dynamic dimensions.
         preferred: Sizes that the model is known to take.
@@ -44,12 +47,21 @@ def settings(
         base = {symbol: known[symbol] for symbol in symbols}
         yield base, {s: n + 1 if i == 0 else 2 * n for i, (s, n) in enumerate(base.items())}
         yield base, {s: n + 1 + i for i, (s, n) in enumerate(base.items())}
-    for row in (_SMALL, _MIDDLE, _LARGE, _TINY):
-        pairs = [row[i] if i < len(row) else (47 + 4 * i, 53 + 6 * i) for i in range(len(symbols))]
+    for pairs in _rows(len(symbols)):
         first = {symbol: pair[0] for symbol, pair in zip(symbols, pairs, strict=True)}
         second = {symbol: pair[1] for symbol, pair in zip(symbols, pairs, strict=True)}
         if _within(first, ranges) and _within(second, ranges):
             yield first, second
+
+
+def _rows(count: int) -> Iterator[list[tuple[int, int]]]:
+    """A pair of sizes for each of some symbols."""
+    for row in (_SMALL, _MIDDLE, _LARGE, _TINY):
+        yield [row[i] if i < len(row) else (47 + 4 * i, 53 + 6 * i) for i in range(count)]
+    if count > 1:
+        for row in (_SMALL, _MIDDLE, _TINY) if count > 2 else ():
+            yield [row[0], *[row[1]] * (count - 1)]
+        yield [_SMALL[1]] * count
 
 
 def _within(sizes: Sizes, ranges: Mapping[str, tuple[int, int]] | None) -> bool:

@@ -85,6 +85,12 @@ def _joined(w: Writer, sizes: Sequence[Size]) -> Size:
     return others[0] if all(size == others[0] for size in others) else w.fresh()
 
 
+_NOT_IN_DOUBLE = frozenset(
+    ("Asinh", "Atanh", "Cosh", "Elu", "LeakyRelu", "Selu", "Sinh", "Softplus", "Softsign", "Tan")
+)
+"""What ONNX Runtime's CPU computes in float32 only; see `xport.convert.importing.doubles`."""
+
+
 def apply(w: Writer, op: str, tensors: Sequence[Tensor], dtype: str = "", **attributes: Any) -> Tensor:
     """An elementwise operator of ONNX on operands that broadcast.
 
@@ -102,6 +108,10 @@ def apply(w: Writer, op: str, tensors: Sequence[Tensor], dtype: str = "", **attr
     if all(t.const is not None for t in tensors):
         folded: Tensor = w.op(op, tensors, kind, **attributes)
         return folded
+    if kind == "float64" and op in _NOT_IN_DOUBLE:
+        from xport.convert.importing.doubles import FORMULAS
+
+        return FORMULAS[op](w, tensors[0], attributes)
     perm = w.choose(tensors)
     dims = broadcast(w, tensors)
     rank = len(dims or ())

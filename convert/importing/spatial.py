@@ -269,8 +269,8 @@ def space_to_depth(w: Writer, x: Tensor, block: int, *, first: bool = False) -> 
     return pictured(x, made, perm, ends, more)
 
 
-def batch_to_space(w: Writer, x: Tensor, block: Sequence[int], crops: np.ndarray) -> Tensor:
-    """Groups of the batch moved into blocks of space, then cropped."""
+def batch_to_space(w: Writer, x: Tensor, block: Sequence[int], crops: Tensor) -> Tensor:
+    """Groups of the batch moved into blocks of space, then cropped; ``crops`` has a row (before, after) an axis."""
     dims, n = list(x.dims or ()), len(block)
     rest = list(range(n + 1, len(dims)))
     blocks = int(np.prod(block))
@@ -282,16 +282,43 @@ def batch_to_space(w: Writer, x: Tensor, block: Sequence[int], crops: np.ndarray
     order += [n + axis for axis in rest]
     joined: list[Any] = [_Over(0, blocks)] + [_Times(1 + i, b) for i, b in enumerate(block)] + [_at(a) for a in rest]
     whole = _reshape_like(w, w.transpose(split_up, order), x, joined)
-    ranges: list[slicing.Range] = [(1 + i, int(a), -int(b) if b else slicing.FAR, 1) for i, (a, b) in enumerate(crops)]
-    return slicing.cut(w, whole, ranges)
+    return cropped(w, whole, crops)
 
 
-def space_to_batch(w: Writer, x: Tensor, block: Sequence[int], paddings: np.ndarray) -> Tensor:
-    """Blocks of padded space moved into the batch."""
+def cropped(w: Writer, x: Tensor, crops: Tensor) -> Tensor:
+    """An image without its edges: ``crops`` has a row (before, after) for each axis behind the first."""
+    ranges: list[slicing.Range] = []
+    if crops.const is not None:
+        ranges = [(1 + i, int(a), -int(b) if b else slicing.FAR, 1) for i, (a, b) in enumerate(crops.const)]
+        return slicing.cut(w, x, ranges)
+    flat = shaping.reshape(w, shaping.index_vector(w, crops), constant([-1], "int64"))
+    count = (crops.dims or (None,))[0]
+    if not isinstance(count, int):
+        raise UnsupportedError("It is not known while converting how many axes are cropped, but ONNX wants it known.")
+    for i in range(count):
+        before, after = (shaping.gather(w, flat, constant(2 * i + k, "int64"), 0) for k in (0, 1))
+        ranges.append((1 + i, before, apply(w, "Sub", [shaping.size_of(w, x, 1 + i), after]), 1))
+    return slicing.cut(w, x, ranges)
+
+
+def all_axes(w: Writer, x: Tensor, paddings: Tensor) -> Tensor:
+    """Paddings with a row for each axis of ``x``, from those of the axes behind the first."""
+    rank = shaping.rank_of(x)
+    if paddings.const is not None:
+        rows = np.zeros((rank, 2), np.int64)
+        rows[1 : 1 + len(paddings.const)] = paddings.const
+        return constant(rows)
+    count = (paddings.dims or (None,))[0]
+    if not isinstance(count, int):
+        raise UnsupportedError("It is not known while converting how many axes are padded, but ONNX wants it known.")
+    ahead, behind = (constant(np.zeros((n, 2), np.int64)) for n in (1, rank - 1 - count))
+    return joining.concat(w, [ahead, shaping.index_vector(w, paddings), *([behind] if rank - 1 - count else [])], 0)
+
+
+def space_to_batch(w: Writer, x: Tensor, block: Sequence[int], paddings: Tensor) -> Tensor:
+    """Blocks of padded space moved into the batch; ``paddings`` has a row (before, after) an axis."""
     rank, n = shaping.rank_of(x), len(block)
-    rows = np.zeros((rank, 2), np.int64)
-    rows[1 : n + 1] = paddings
-    x = slicing.pad(w, x, constant(rows))
+    x = slicing.pad(w, x, all_axes(w, x, paddings))
     inner: list[Any] = [_at(0)]
     for i, b in enumerate(block):
         inner += [_Over(1 + i, b), b]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from xport.convert.importing import elementwise as e
 from xport.convert.importing import joining, shaping
 from xport.convert.importing.tensor import Tensor, constant
+from xport.convert.importing.tf_loops import source
 from xport.convert.importing.tf_registry import TABLE, Call, Handler, op
 from xport.signature import numpy_dtype
 
@@ -18,8 +21,6 @@ SAME = {
     "Rint": "Round",
     "Invert": "BitwiseNot",
     "Maximum": "Max",
-    "Minimum": "Min",
-    "BitwiseAnd": "BitwiseAnd",
     "BitwiseOr": "BitwiseOr",
     "BitwiseXor": "BitwiseXor",
     "Pow": "Pow",
@@ -102,14 +103,69 @@ def _filled(c: Call, value: int) -> Tensor:
     return joining.fill(c.w, shaping.shape_of(c.w, c.x), e.like(value, c.x))
 
 
-@op("Cast", "Bitcast")
+@op("Cast")
 def _cast(c: Call) -> Tensor:
-    target = c.dtype
-    if c.op.type == "Bitcast":
-        if target != c.x.dtype:
-            raise c.refuse("ONNX cannot read the bits of a number as another type")
+    return e.cast(c.w, c.x, c.dtype)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """The bits of a float read as an integer, of which ONNX can only tell the sign."""
+
+    number: Tensor
+
+
+@op("Bitcast")
+def _bitcast(c: Call) -> Tensor:
+    target, own = c.dtype, c.x.dtype
+    if target == own:
         return c.x
-    return e.cast(c.w, c.x, target)
+    if c.x.const is not None and c.x.rank:
+        return constant(c.x.const.view(numpy_dtype(target)))
+    if own in ("float16", "float32", "float64") and target == f"int{own.removeprefix('float')}":
+        label = f"Bitcast ({c.op.name}): the bits of a number"
+        return Tensor(target, c.x.dims, label=label, extra=Bits(c.x))
+    raise c.refuse("ONNX cannot read the bits of a number as another type")
+
+
+def _sign_bit(c: Call, x: Tensor) -> Tensor:
+    """Whether a float is negative; so is a zero that one over it tells to be. The sign of what is no number is lost."""
+    negative = e.apply(c.w, "Less", [x, e.like(0, x)], "bool")
+    zero = e.apply(c.w, "Equal", [x, e.like(0, x)], "bool")
+    below = e.apply(c.w, "Less", [e.apply(c.w, "Reciprocal", [x]), e.like(0, x)], "bool")
+    return e.apply(c.w, "Or", [negative, e.apply(c.w, "And", [zero, below])])
+
+
+@op("Minimum")
+def _minimum(c: Call) -> Tensor:
+    """The least of both; of an integer and what is at least as large, that integer: so a table's size is kept."""
+    for i, bound in enumerate(c.inputs):
+        other = source(c.op.inputs[1 - i])
+        if bound.const is None or bound.const.dtype.kind not in "iu" or bound.const.ndim or other.type != "Maximum":
+            continue
+        lower = [c.values[t.name].const for t in other.inputs if t.name in c.values]
+        if other.outputs[0].shape.rank == 0 and any(a is not None and a >= bound.const for a in lower):
+            return bound
+    return e.apply(c.w, "Min", c.inputs)
+
+
+@op("BitwiseAnd")
+def _bitwise_and(c: Call) -> Tensor:
+    for bits, mask in (c.inputs, c.inputs[::-1]):
+        if isinstance(bits.extra, Bits) and mask.const is not None:
+            lowest = np.iinfo(mask.const.dtype).min
+            if np.all(mask.const == lowest):
+                return e.select(c.w, _sign_bit(c, bits.extra.number), e.like(int(lowest), bits), e.like(0, bits))
+    return e.apply(c.w, "BitwiseAnd", c.inputs)
+
+
+@op("Less", "GreaterEqual")
+def _compared(c: Call) -> Tensor:
+    bits, bound = c.inputs
+    if isinstance(bits.extra, Bits) and bound.const is not None and not np.any(bound.const):
+        negative = _sign_bit(c, bits.extra.number)
+        return negative if c.op.type == "Less" else e.apply(c.w, "Not", [negative])
+    return e.apply(c.w, LOGICAL[c.op.type], c.inputs, "bool")
 
 
 @op("NotEqual")

@@ -16,6 +16,7 @@ from xport.convert.importing import (  # those that are not used here fill the t
     tf_composites,
     tf_control,  # noqa: F401
     tf_detection,  # noqa: F401
+    tf_dilated,  # noqa: F401
     tf_elementwise,  # noqa: F401
     tf_images,  # noqa: F401
     tf_layers,  # noqa: F401
@@ -26,7 +27,9 @@ from xport.convert.importing import (  # those that are not used here fill the t
     tf_segments,  # noqa: F401
     tf_shapes,  # noqa: F401
     tf_spectra,  # noqa: F401
+    tf_state,
 )
+from xport.convert.importing.advice import advice
 from xport.convert.importing.tensor import Tensor, constant
 from xport.convert.importing.tf_registry import Call, handler_of, is_complex
 from xport.convert.importing.writer import Writer
@@ -36,6 +39,7 @@ from xport.errors import UnsupportedError
 _IGNORED = {"NoOp", "Assert", "Placeholder", "Const", "VarHandleOp", "VariableV2", "ReadVariableOp", *CALLS}
 _TABLES = {"HashTableV2", "MutableHashTableV2"}
 _IGNORED |= _TABLES
+_NEXT = ("NextIteration", "RefNextIteration")
 
 
 class GraphReader:
@@ -63,6 +67,7 @@ class GraphReader:
         self._variable = variable
         self._entries = entries
         self._graphs: dict[str, Any] = {}
+        self._changed: dict[str, Any] = {}
 
     def function(self, name: str) -> Any:
         """The body of a function as a graph."""
@@ -72,13 +77,14 @@ class GraphReader:
         return self._graphs[name]
 
     def check(self, outputs: Iterable[Any]) -> None:
-        """Name every operator that is missing, all at once, before work begins.
+        """Name every operator that is missing, all at once, before work begins; note what the graph changes.
 
         Raises:
             UnsupportedError: Listing the operators with the nodes that use them.
         """
         missing: dict[str, list[str]] = defaultdict(list)
         todo, entered = [list(outputs)], set()
+        self._changed = tf_state.changed(todo[0], self.function, self._functions)
         while todo:
             for op in needed(todo.pop(), ()):
                 if handler_of(op) is None and op.type not in _IGNORED and op.type not in self._functions:
@@ -92,7 +98,10 @@ class GraphReader:
                     sorted(missing.items())]  # fmt: skip
             raise UnsupportedError(
                 "TensorFlow operators that xport cannot write as ONNX:\n" + "\n".join(rows),
-                "Replace them in the source model, or try the other converter: --via savedmodel_to_onnx_tf2onnx",
+                advice(
+                    missing,
+                    "Replace them in the source model, or try the other converter: --via savedmodel_to_onnx_tf2onnx",
+                ),
             )
 
     def run(self, feeds: dict[str, Tensor], outputs: Sequence[Any]) -> list[Tensor]:
@@ -137,7 +146,7 @@ class GraphReader:
         handler = handler_of(op)
         if handler is None:
             return []
-        results = handler(Call(self.writer, self, op, inputs))
+        results = handler(Call(self.writer, self, op, inputs, values))
         return [results] if isinstance(results, Tensor) else results
 
     def call(self, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -149,34 +158,43 @@ class GraphReader:
         """A variable's content as a constant.
 
         Raises:
-            UnsupportedError: If it is no variable.
+            UnsupportedError: If it is no variable, or the model changes it.
         """
         if handle is None or handle.type not in ("VarHandleOp", "VariableV2"):
             kind = "a resource" if handle is None else handle.type
             raise UnsupportedError(f"The model reads {kind}, which ONNX does not have.")
+        self._refuse_changed(handle)
         return constant(self._variable(handle), label=handle.name)
+
+    def _refuse_changed(self, handle: Any) -> None:
+        if handle.name in self._changed:
+            raise tf_state.refuse(self._changed[handle.name], handle.name)
 
     def table(self, handle: Any) -> tuple[np.ndarray, np.ndarray]:
         """The keys and values of a lookup table.
 
         Raises:
-            UnsupportedError: If it is no table whose content is known.
+            UnsupportedError: If it is no table whose content is known, or the model changes it.
         """
         if handle is None or handle.type not in _TABLES or self._entries is None:
             kind = "a resource" if handle is None else handle.type
             raise UnsupportedError(f"The model looks up in {kind}, whose content is not known while converting.")
+        self._refuse_changed(handle)
         return self._entries(handle)
 
 
 def needed(outputs: Iterable[Any], feeds: Any) -> Iterator[Any]:
-    """The operations that tensors need, each after those it needs itself; what is fed needs nothing."""
+    """The operations that tensors need, each after those it needs itself; what is fed needs nothing.
+
+    What TensorFlow 1's loops hand to the next turn needs nothing either: otherwise there would be no beginning.
+    """
     done: set[str] = set()
     stack = [(t.op, False) for t in reversed(list(outputs))]
     while stack:
         op, ready = stack.pop()
         if op.name in done:
             continue
-        if ready or (op.outputs and all(t.name in feeds for t in op.outputs)):
+        if ready or op.type in _NEXT or (op.outputs and all(t.name in feeds for t in op.outputs)):
             done.add(op.name)
             yield op
             continue

@@ -164,5 +164,4 @@ def _adjust_contrast(c: Call) -> Tensor:
 @op("SpaceToBatch", "BatchToSpace")
 def _batches(c: Call) -> Tensor:
     change = spatial.space_to_batch if c.op.type == "SpaceToBatch" else spatial.batch_to_space
-    rows = shaping.static(c.inputs[1], "Padding")
-    return change(c.w, c.x, [c.attr("block_size")] * 2, rows)
+    return change(c.w, c.x, [c.attr("block_size")] * 2, c.inputs[1])

@@ -69,19 +69,30 @@ def body_argument(graph: Any, tensor: Any) -> int:
     return names.index(op.name) if op.name in names else -1
 
 
-def counting(condition: Any, body: Any, constants: Mapping[int, Tensor], fixed: Sequence[bool]) -> Counting | None:
+def counters(body: Any, constants: Mapping[int, Tensor]) -> tuple[int, ...]:
+    """The states of a loop that begin with zero and grow by one each turn.
+
+    Args:
+        body: The graph of its body.
+        constants: See `counting`.
+    """
+    return tuple(i for i in range(len(body.inputs)) if _counts(body, i, constants))
+
+
+def counting(
+    condition: Any, counters: Sequence[int], constants: Mapping[int, Tensor], fixed: Sequence[bool]
+) -> Counting | None:
     """Find out whether a loop counts up to a limit.
 
     Args:
         condition: The graph of its condition.
-        body: The graph of its body.
+        counters: The states that count.
         constants: The inputs that no turn changes, or that begin with a constant.
         fixed: Whether no turn changes an input.
 
     Returns:
         How it counts; None if it ends otherwise.
     """
-    counters = tuple(i for i in range(len(body.inputs)) if _counts(body, i, constants))
     bounds: list[int | Tensor] = []
     todo = [condition.outputs[0]]
     while todo:
@@ -98,7 +109,7 @@ def counting(condition: Any, body: Any, constants: Mapping[int, Tensor], fixed: 
             bounds.append(bound)
         else:
             return None
-    return Counting(counters, tuple(bounds))
+    return Counting(tuple(counters), tuple(bounds))
 
 
 def _holds(flag: Tensor | None) -> bool:
@@ -116,8 +127,14 @@ def _counts(body: Any, i: int, constants: Mapping[int, Tensor]) -> bool:
     places = [body_argument(body, t) for t in step.inputs]
     if i not in places:
         return False
-    other = source(step.inputs[1 - places.index(i)])
-    return other.type == "Const" and int(_value(other)) == 1
+    other = step.inputs[1 - places.index(i)]
+    place = body_argument(body, other)
+    if place >= 0:  # the step of a range, which stands outside
+        given = constants.get(place)
+        unchanged = body_argument(body, body.outputs[place]) == place
+        return unchanged and given is not None and given.const is not None and int(given.const) == 1
+    found = source(other)
+    return found.type == "Const" and int(_value(found)) == 1
 
 
 def _bound(condition: Any, tensor: Any, fixed: Sequence[bool]) -> int | Tensor | None:

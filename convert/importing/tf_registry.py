@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from xport.convert.importing.tensor import Tensor
@@ -22,12 +22,14 @@ class Call:
         reader: The `xport.convert.importing.tf_graph.GraphReader` at work, for operators that call functions.
         op: The ``tf.Operation``.
         inputs: Its inputs.
+        values: What the graph's tensors are, by their names, as far as it is read.
     """
 
     w: Writer
     reader: Any
     op: Any
     inputs: list[Tensor]
+    values: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def x(self) -> Tensor:

@@ -17,6 +17,8 @@ _KINDS = {"Sum": "add", "Prod": "mul", "Max": "max", "Min": "min"}
 _UNSORTED = tuple(f"UnsortedSegment{kind}" for kind in _KINDS)
 _SORTED = tuple(f"Segment{kind}{v}" for kind in (*_KINDS, "Mean") for v in ("", "V2"))
 _SPARSE = tuple(f"SparseSegment{kind}{n}" for kind in ("Sum", "Mean", "SqrtN") for n in ("", "WithNumSegments"))
+_FEW = 4096
+"""How many numbers rows are compared with, at most."""
 _NARROW = ("float16", "bfloat16")
 """What no runtime adds up: such sums are made in float32."""
 
@@ -152,6 +154,9 @@ def _bincount(c: Call) -> Tensor:
     values, size, weights = c.inputs
     binary = bool(c.attr("binary_output", False))
     by_row = c.op.type == "DenseBincount" and shaping.rank_of(values) == 2
+    unweighted = binary or weights.size == 0
+    if by_row and size.const is not None and int(size.const.reshape(())) <= _FEW:
+        return _counted(c, int(size.const.reshape(())), binary=binary, weights=None if unweighted else weights)
     ids = shaping.index_vector(c.w, values)
     width = shaping.index_vector(c.w, size)
     width = shaping.reshape(c.w, width, constant([], "int64")) if width.rank else width
@@ -165,7 +170,6 @@ def _bincount(c: Call) -> Tensor:
         count = e.apply(c.w, "Mul", [rows, block])
     ids = _flat(c, ids)
     one = constant(np.ones((), numpy_dtype(c.dtype)))
-    unweighted = binary or weights.size == 0
     given = joining.fill(c.w, shaping.shape_of(c.w, ids), one) if unweighted else _flat(c, weights)
     counts = collected(c, given, ids, count, "max" if binary else "add")
     if binary:
@@ -174,6 +178,18 @@ def _bincount(c: Call) -> Tensor:
         return counts
     grid = shaping.reshape(c.w, counts, _vector(c, [constant([-1], "int64"), block]))
     return slicing.cut(c.w, grid, [(1, 0, -1, 1)])
+
+
+def _counted(c: Call, width: int, *, binary: bool, weights: Tensor | None) -> Tensor:
+    """The rows of a matrix counted by comparing with each number: plain operators, which every target has."""
+    numbers = constant(np.arange(width, dtype=numpy_dtype(c.x.dtype)))
+    hits = e.apply(c.w, "Equal", [shaping.unsqueeze(c.w, c.x, [2]), numbers], "bool")
+    if weights is None:
+        given = e.cast(c.w, hits, c.dtype)
+    else:
+        given = e.select(c.w, hits, shaping.unsqueeze(c.w, weights, [2]), e.like(0, weights))
+    total = reducing.reduce(c.w, "ReduceSum", given, [1], keepdims=False)
+    return e.apply(c.w, "Min", [total, e.like(1, total)]) if binary else total
 
 
 def _numbers(c: Call, count: Tensor) -> Tensor:

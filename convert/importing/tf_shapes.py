@@ -227,15 +227,6 @@ def _unique(c: Call) -> list[Tensor]:
     return [e.cast(c.w, values, own), *(x.with_(dtype=kind, wide=kind == "int32") for x in (inverse, counts))]
 
 
-@op("SpaceToBatchND", "BatchToSpaceND")
-def _batches(c: Call) -> Tensor:
-    block, rows = ints(c.inputs[1], "A block"), shaping.static(c.inputs[2], "Padding")
-    from xport.convert.importing import spatial
-
-    change = spatial.space_to_batch if c.op.type == "SpaceToBatchND" else spatial.batch_to_space
-    return change(c.w, c.x, block, rows)
-
-
 @op("MatrixBandPart")
 def _band(c: Call) -> Tensor:
     lower, upper = ints(c.inputs[1], "A band")[0], ints(c.inputs[2], "A band")[0]

@@ -165,8 +165,8 @@ class File:
         if found is None or found.scale is None or not len(found.scale) or not np.any(found.scale):
             return None
         dtype = self.dtype(tensor)
-        if not dtype.startswith(("int", "uint")) or dtype == "int64":
-            return None
+        if not dtype.startswith(("int", "uint")) or (dtype == "int64" and not self.has_data(tensor)):
+            return None  # only biases, whose products are of int16, are quantized as int64
         scale = np.asarray(found.scale, np.float32)
         zero = np.zeros(len(scale), np.int64)
         if found.zeroPoint is not None and len(found.zeroPoint):

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from xport.convert.importing import elementwise as e
 from xport.convert.importing import (
-    tflite_control,  # noqa: F401  (these five fill the table)
+    tflite_control,  # noqa: F401  (these six fill the table)
     tflite_elementwise,  # noqa: F401
     tflite_layers,  # noqa: F401
     tflite_recurrent,  # noqa: F401
     tflite_shapes,  # noqa: F401
+    tflite_shared,
 )
+from xport.convert.importing.advice import advice
 from xport.convert.importing.tensor import Perm, Size, Tensor, constant, simplified
 from xport.convert.importing.tflite_file import File, Quantization, text
 from xport.convert.importing.tflite_registry import MOVES_ONLY, TABLE, Call
@@ -22,6 +25,8 @@ from xport.convert.importing.writer import Writer
 from xport.errors import UnsupportedError
 from xport.signature import numpy_dtype
 
+_WIDE = ("int16", "int64")
+"""What ONNX's own quantization does not take at the version of its operators that is written."""
 _LARGE = 1024
 """Bytes from which a stored constant keeps its small dtype, with a node that widens it."""
 
@@ -61,7 +66,7 @@ class GraphReader:
             why = " (CUSTOM:Flex… are TensorFlow's own, CUSTOM others)" if flex else ""
             raise UnsupportedError(
                 f"TFLite operators that xport cannot write as ONNX{why}:\n" + "\n".join(rows),
-                "Convert the model that this file was made from instead.",
+                advice(missing, "Convert the model that this file was made from instead."),
             )
 
     def run(self, index: int, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -88,7 +93,8 @@ class GraphReader:
             given = op.inputs if op.inputs is not None else ()
             inputs = [None if i < 0 else self._value(graph, int(i), values) for i in given]
             call = Call(self.writer, self, kind, op, graph, inputs)
-            made = TABLE[kind](call)
+            parts = kind in MOVES_ONLY and any(x is not None and x.dtype.startswith("complex") for x in inputs)
+            made = tflite_shared.by_parts(call, TABLE[kind]) if parts else TABLE[kind](call)
             results = [made] if isinstance(made, Tensor) else made
             for i, result in zip(op.outputs, results, strict=False):
                 values[int(i)] = self._placed(graph.tensors[i], result, kind)
@@ -134,8 +140,10 @@ class GraphReader:
 
     def dequantized(self, x: Tensor, grid: Quantization) -> Tensor:
         """Integers as the real numbers that they stand for."""
-        if x.const is not None and x.const.nbytes < _LARGE:
+        if x.const is not None and (x.const.nbytes < _LARGE or grid.dtype in _WIDE):
             return constant(_real(x.const, grid), label=x.label)
+        if grid.dtype in _WIDE:
+            return self._times_scale(e.cast(self.writer, x, "float32"), grid)
         scale, zero = self._grid(grid)
         attributes = {"axis": grid.axis} if len(grid.scale) > 1 else {}
         value = self.writer.emit(
@@ -146,6 +154,8 @@ class GraphReader:
 
     def quantized(self, x: Tensor, grid: Quantization) -> Tensor:
         """Real numbers as the integers that stand for them; the nearest, halves to even."""
+        if grid.dtype in _WIDE:
+            return e.cast(self.writer, self._rounded(x, grid), grid.dtype)
         scale, zero = self._grid(grid)
         inputs = [self.writer.stored(x, x.perm), self.writer.value(scale), self.writer.value(zero)]
         axis = x.perm.index(grid.axis) if x.perm else grid.axis
@@ -155,6 +165,8 @@ class GraphReader:
 
     def on_grid(self, x: Tensor, grid: Quantization) -> Tensor:
         """Real numbers rounded to those that integers stand for."""
+        if grid.dtype in _WIDE:
+            return self._times_scale(self._rounded(x, grid), grid)
         whole = self.quantized(x, grid)
         scale, zero = self._grid(grid)
         inputs = [self.writer.stored(whole, x.perm), self.writer.value(scale), self.writer.value(zero)]
@@ -162,6 +174,19 @@ class GraphReader:
         attributes = {"axis": axis} if len(grid.scale) > 1 else {}
         value = self.writer.emit("DequantizeLinear", inputs, ["float32"], attributes)[0]
         return Tensor("float32", x.dims, value, x.perm, extra=grid)
+
+    def _rounded(self, x: Tensor, grid: Quantization) -> Tensor:
+        """The integers that stand for real numbers, as floats."""
+        w, limits = self.writer, np.iinfo(numpy_dtype(grid.dtype))
+        scale, zero = _along(grid, x.rank or 0)
+        scaled = e.apply(w, "Round", [e.apply(w, "Div", [x, constant(scale)])])
+        return e.clip(w, e.apply(w, "Add", [scaled, constant(zero)]), float(limits.min), float(limits.max))
+
+    def _times_scale(self, x: Tensor, grid: Quantization) -> Tensor:
+        """The real numbers that integers stand for."""
+        scale, zero = _along(grid, x.rank or 0)
+        made = e.apply(self.writer, "Mul", [e.apply(self.writer, "Sub", [x, constant(zero)]), constant(scale)])
+        return made.with_(extra=grid)
 
     @staticmethod
     def _grid(grid: Quantization) -> tuple[Tensor, Tensor]:
@@ -208,9 +233,20 @@ def _refined(own: tuple[Size, ...] | None, theirs: tuple[Size, ...]) -> tuple[Si
 
 
 def _real(array: np.ndarray, grid: Quantization) -> np.ndarray:
-    shape = [1] * array.ndim
-    if len(grid.scale) > 1:
-        shape[grid.axis] = len(grid.scale)
-    scale, zero = (v.reshape(shape) if array.ndim else v.reshape(()) for v in (grid.scale, grid.zero))
+    scale, zero = _shaped(grid, array.ndim)
     real: np.ndarray = (array.astype(np.int64) - zero).astype(np.float32) * scale
     return real.astype(np.float32)
+
+
+def _shaped(grid: Quantization, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero, to be broadcast to ``rank`` axes."""
+    shape = [1] * rank
+    if len(grid.scale) > 1:
+        shape[grid.axis] = len(grid.scale)
+    return (grid.scale.reshape(shape), grid.zero.reshape(shape)) if rank else (grid.scale[0], grid.zero[0])
+
+
+def _along(grid: Quantization, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same as floats, without axes for one scale."""
+    scale, zero = _shaped(grid, rank if len(grid.scale) > 1 else 0)
+    return np.asarray(scale, np.float32), np.asarray(zero, np.float32)

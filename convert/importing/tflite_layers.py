@@ -66,6 +66,17 @@ def _conv3d(c: Call) -> Tensor:
     return c.activated(made)
 
 
+@op("CONV_3D_TRANSPOSE")
+def _transpose_conv3d(c: Call) -> Tensor:
+    strides = [int(c.option(f"stride{axis}", 1)) for axis in "DHW"]
+    dilations = [int(c.option(f"dilation{axis}Factor", 1)) for axis in "DHW"]
+    mode, bias = PADDING[c.option("padding", 0)], c.maybe(3)
+    made = spatial.conv_transpose(
+        c.w, c.input(0), c.input(1), c.input(2), strides=strides, mode=mode, dilations=dilations, bias=bias
+    )
+    return c.activated(made)
+
+
 @op("TRANSPOSE_CONV")
 def _transpose_conv(c: Call) -> Tensor:
     kernel = c.w.transpose(weight(c, 1, (3, 0, 1, 2)), (1, 2, 0, 3))

@@ -207,7 +207,7 @@ def _unique(c: Call) -> list[Tensor]:
 
 @op("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")
 def _batches(c: Call) -> Tensor:
-    block, rows = ints(c.input(1), "A block"), shaping.static(c.input(2), "Padding")
+    block, rows = ints(c.input(1), "A block"), c.input(2)
     change = spatial.space_to_batch if c.kind == "SPACE_TO_BATCH_ND" else spatial.batch_to_space
     return change(c.w, c.x, block, rows)
 

@@ -148,12 +148,14 @@ def pad(node: NodeView) -> Any:
 
 
 def _around(node: NodeView, mode: str, pairs: list[tuple[Size, Size]], first: int) -> Any:
-    """Modes that repeat the tensor: PyTorch has them for the last axes of tensors with a batch."""
-    rank = len(pairs)
-    if mode not in _MODES or first < 2 or rank > 5 or not node.is_float():
-        raise refuse(f"padding by {mode} of {'integers' if not node.is_float() else 'the first axes'}")
-    flat = tuple(n for pair in reversed(pairs[2:]) for n in pair)
-    return call("F.pad", node.x(), flat, mode=plain(f'"{_MODES[mode]}"'))
+    """Modes that repeat the tensor: PyTorch has them for up to three axes, with one or two before them."""
+    kept = min(first, 2)
+    if mode not in _MODES or len(pairs) - kept > 3 or not node.is_float():
+        raise refuse(f"padding by {mode} of {'integers' if not node.is_float() else 'more than three axes'}")
+    flat = tuple(n for pair in reversed(pairs[kept:]) for n in pair)
+    x = node.x() if kept else method(node.x(), "unsqueeze", 0)
+    made = call("F.pad", x, flat, mode=plain(f'"{_MODES[mode]}"'))
+    return made if kept else method(made, "squeeze", 0)
 
 
 @emit("Trilu")

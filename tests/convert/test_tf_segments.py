@@ -72,6 +72,7 @@ def test_a_sparse_embedding(combiner: str) -> None:
 COUNTS: list[Callable[[Any, Any], Any]] = [
     lambda x, w: RAW.DenseBincount(input=x, size=6, weights=tf.constant([], tf.float32), binary_output=False),
     lambda x, w: RAW.DenseBincount(input=x, size=6, weights=tf.constant([], tf.int64), binary_output=True),
+    lambda x, w: RAW.DenseBincount(input=x, size=5000, weights=w, binary_output=False),
     lambda x, w: RAW.DenseBincount(input=x, size=6, weights=w, binary_output=False),
     lambda x, w: RAW.Bincount(arr=x, size=6, weights=w),
     lambda x, w: tf.math.bincount(x, minlength=4, maxlength=7),
@@ -84,9 +85,20 @@ def test_counts_of_a_vector(count: Callable[[Any, Any], Any]) -> None:
     check(count, *[[picks(9, n), numbers("float32", n)] for n in (20, 5)])
 
 
-@pytest.mark.parametrize("count", COUNTS[:3])
+@pytest.mark.parametrize("count", COUNTS[:4])
 def test_counts_of_each_row(count: Callable[[Any, Any], Any]) -> None:
     check(count, *[[picks(9, n, 12), numbers("float32", n, 12)] for n in (3, 5)])
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_counts_of_a_size_that_is_given_twice(binary: bool) -> None:
+    """As Keras' CategoryEncoding asks for them: in operators that every target has."""
+
+    def run(x: Any) -> Any:
+        return tf.math.bincount(x, minlength=7, maxlength=7, axis=-1, binary_output=binary)
+
+    model = check(run, *[[picks(9, n, 12)] for n in (3, 5)])
+    assert "ScatterND" not in {node.op_type for node in model.graph}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])

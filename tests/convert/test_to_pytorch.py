@@ -280,6 +280,9 @@ CASES = {
     "gated": ("HardSwish", {"x": ["n", 4]}, {}),
     "from the end": ("GatherElements", {"x": ["n", 4], "i": np.array([[-1, 0, -2, 1]])}, {"axis": 0}),
     "reflected": ("Pad", {"x": ["n", 2, 5, 5], "p": np.array([0, 0, 1, 2, 0, 0, 2, 1])}, {"mode": "reflect"}),
+    "reflected_waves": ("Pad", {"x": ["n", 9], "p": np.array([0, 3, 0, 2])}, {"mode": "reflect"}),
+    "repeated_rows": ("Pad", {"x": ["n", 4, 5], "p": np.array([0, 1, 0, 0, 2, 3])}, {"mode": "edge"}),
+    "repeated_everywhere": ("Pad", {"x": ["n", 4], "p": np.array([1, 2, 0, 1])}, {"mode": "edge"}),
     "blocks": ("DepthToSpace", {"x": ["n", 8, 3, 5]}, {"blocksize": 2}),
     "formula": ("Einsum", {"x": ["n", 3, 4], "w": RNG.random((4, 5), np.float32)}, {"equation": "bij,jk->bik"}),
 }
