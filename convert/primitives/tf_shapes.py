@@ -169,9 +169,10 @@ class TfShapes(TfReduction):
         for axis, start, end, step in ranges:
             if step < 0 and is_number(start) and start < -1:  # numpy begins before the first element, ONNX at it
                 start = self._not_before(start, sizes[axis])
-            if self.flavor == "tflite" and step > 0 and is_number(end) and end == 0:
-                end = INT32.min  # as empty, but XNNPACK reads a constant end of 0 as the end of the axis
-            keys[axis] = _key(start, end, step, sizes[axis])
+            key = _key(start, end, step, sizes[axis])
+            if self.flavor == "tflite" and step > 0 and is_number(key.stop) and key.stop == 0:
+                key = slice(key.start, INT32.min, step)  # as empty, but XNNPACK takes a constant 0 for the axis' end
+            keys[axis] = key
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
         result = self.move(lambda x: self._cut(x, keys), x, direct=_CONCATENATED)
