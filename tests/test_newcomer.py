@@ -67,6 +67,7 @@ def test_there_are_two_commands() -> None:
 
 @pytest.mark.slow(turn=17, turns=30)
 @pytest.mark.timeout(10800)  # two installations of large wheels, perhaps over a slow network
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="there is no repository to clone, only its files")
 @pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="a newcomer has make and git")
 def test_the_two_commands_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "xport"
