@@ -1,6 +1,6 @@
 """bfloat16 in graphs for ONNX Runtime on a CPU, which has hardly any kernels for it.
 
-What computes gets float32 and rounds its result to bfloat16: that is what kernels of bfloat16 do, TensorFlow's included.
+What computes gets float32 and rounds its result to bfloat16: so do kernels of bfloat16, TensorFlow's included.
 Values are stored as before.
 """
 

@@ -130,7 +130,7 @@ def read(path: Path, signature: Signature, name: str | None = None) -> ir.Model:
         feeds = {model.definition.inputs[s.name].name: x for s, x in zip(signature.inputs, inputs, strict=True)}
         names = [model.definition.outputs[s.name].name for s in signature.outputs]
         outputs = [model.graph.get_tensor_by_name(n) for n in names]
-        reader.check(outputs)
+        reader.check(outputs, feeds)
         results = reader.run(feeds, outputs)
     return finish(writer, inputs, results, signature)
 

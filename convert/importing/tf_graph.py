@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import function_def_to_graph
 
 from xport.convert.importing import (  # those that are not used here fill the tables
+    tf_branches,
     tf_complex,  # noqa: F401
     tf_composites,
     tf_control,  # noqa: F401
@@ -76,8 +77,12 @@ class GraphReader:
                 self._graphs[name] = function_def_to_graph.function_def_to_graph(self._functions[name])
         return self._graphs[name]
 
-    def check(self, outputs: Iterable[Any]) -> None:
+    def check(self, outputs: Iterable[Any], feeds: Container[str] = ()) -> None:
         """Name every operator that is missing, all at once, before work begins; note what the graph changes.
+
+        Args:
+            outputs: What is going to be read.
+            feeds: The names of the tensors that are going to be given.
 
         Raises:
             UnsupportedError: Listing the operators with the nodes that use them.
@@ -86,7 +91,7 @@ class GraphReader:
         todo, entered = [list(outputs)], set()
         self._changed = tf_state.changed(todo[0], self.function, self._functions)
         while todo:
-            for op in needed(todo.pop(), ()):
+            for op in needed(todo.pop(), (), feeds):
                 if handler_of(op) is None and op.type not in _IGNORED and op.type not in self._functions:
                     missing[op.type + " of complex numbers" * is_complex(op)].append(op.name)
                 for name in called(op):
@@ -136,7 +141,8 @@ class GraphReader:
             return [read_constant(op)]
         if op.type in ("VarHandleOp", "VariableV2", "Placeholder", *_TABLES):
             return [Tensor("resource", (), label=op.name, extra=op)] if op.type != "VariableV2" else [self.read(op)]
-        inputs = [values[t.name] for t in op.inputs]
+        merges = op.type in tf_branches.MERGES  # what comes from a side that is never taken has not been read
+        inputs = [values[t.name] for t in op.inputs if not merges or t.name in values]
         if op.type == "ReadVariableOp":
             return [self.read(inputs[0].extra)]
         name = op.get_attr("f").name if op.type in CALLS else op.type
@@ -183,10 +189,11 @@ class GraphReader:
         return self._entries(handle)
 
 
-def needed(outputs: Iterable[Any], feeds: Any) -> Iterator[Any]:
+def needed(outputs: Iterable[Any], feeds: Any, given: Container[str] | None = None) -> Iterator[Any]:
     """The operations that tensors need, each after those it needs itself; what is fed needs nothing.
 
-    What TensorFlow 1's loops hand to the next turn needs nothing either: otherwise there would be no beginning.
+    ``given`` says what decides at run time, if that is not what is fed. What TensorFlow 1's loops hand to the next turn
+    needs nothing either: otherwise there would be no beginning.
     """
     done: set[str] = set()
     stack = [(t.op, False) for t in reversed(list(outputs))]
@@ -199,7 +206,8 @@ def needed(outputs: Iterable[Any], feeds: Any) -> Iterator[Any]:
             yield op
             continue
         stack.append((op, True))
-        stack.extend((t.op, False) for t in reversed(op.inputs) if t.op.name not in done and t.name not in feeds)
+        inputs = reversed(tf_branches.arriving(op, feeds if given is None else given))
+        stack.extend((t.op, False) for t in inputs if t.op.name not in done and t.name not in feeds)
 
 
 def called(op: Any) -> Iterator[str]:

@@ -196,6 +196,11 @@ def _numbers(c: Call, count: Tensor) -> Tensor:
     return shaping.arange(c.w, [constant(0, "int64"), count, constant(1, "int64")], "int64")
 
 
+@op("LookupTableSizeV2", "LookupTableSize")
+def _table_size(c: Call) -> Tensor:
+    return constant(len(c.reader.table(c.x.extra)[0]), "int64")
+
+
 @op("Bucketize")
 def _bucketize(c: Call) -> Tensor:
     edges = np.asarray(c.attr("boundaries") or [], np.float32)

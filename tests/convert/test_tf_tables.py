@@ -48,6 +48,16 @@ def test_a_table_becomes_part_of_the_graph(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, held.lookup(tf.constant(given, dtype)).numpy())
 
 
+def test_the_size_of_a_table(tmp_path: Path) -> None:
+    held = table(tf.constant([3, 5, 9], tf.int64), tf.constant([1, 2, 3], tf.int64), -1)
+    folder = saved(tmp_path / "model", lambda x: x + held.size(), tf.int64, held)
+    spec = TensorSpec("x", "int64", ("batch", 3))
+    model = read(folder, Signature((spec,), (TensorSpec("y", "int64", ("batch", 3)),)))
+    x = np.arange(6).reshape(2, 3)
+    found = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString()).run(None, {"x": x})[0]
+    np.testing.assert_array_equal(found, x + 3)
+
+
 def test_a_complex_output_is_refused_by_name(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", lambda x: tf.complex(x, x), tf.float32)
     spec = TensorSpec("x", "float32", ("batch", 3))
