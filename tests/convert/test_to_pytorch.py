@@ -281,6 +281,16 @@ CASES = {
     "from the end": ("GatherElements", {"x": ["n", 4], "i": np.array([[-1, 0, -2, 1]])}, {"axis": 0}),
     "reflected": ("Pad", {"x": ["n", 2, 5, 5], "p": np.array([0, 0, 1, 2, 0, 0, 2, 1])}, {"mode": "reflect"}),
     "blocks": ("DepthToSpace", {"x": ["n", 8, 3, 5]}, {"blocksize": 2}),
+    "columns": (
+        "Col2Im",
+        {"x": ["n", 12, 9], "i": np.array([5, 5]), "b": np.array([2, 3])},
+        {"dilations": [2, 1], "pads": [0, 0, 0, 0]},
+    ),
+    "spectra": (
+        "STFT",
+        {"x": ["n", 40, 1], "step": np.array(4), "w": RNG.random(16, np.float32)},
+        {"onesided": 1},
+    ),
     "formula": ("Einsum", {"x": ["n", 3, 4], "w": RNG.random((4, 5), np.float32)}, {"equation": "bij,jk->bik"}),
 }
 
