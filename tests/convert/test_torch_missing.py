@@ -66,6 +66,13 @@ CASES: dict[str, Any] = {
     "running sums of far exponents": lambda x, y: [torch.logcumsumexp(200 * x, 1), torch.logcumsumexp(y, 0)],
     "scattering": reductions,
     "places among sorted numbers": places,
+    "ranks": lambda x, y: [
+        *x.median(-1),
+        *y.kthvalue(2, 1, keepdim=True),
+        *torch.cat([x, y]).median(0, keepdim=True),
+        y.median(),
+        torch.hypot(x, y),
+    ],
     "shifts": shifts,
     "pools to sizes that divide nothing": lambda x, y: [
         F.adaptive_max_pool1d(x, 3),
