@@ -73,6 +73,11 @@ CASES: dict[str, Any] = {
         y.median(),
         torch.hypot(x, y),
     ],
+    "taken along an axis": lambda x, y: [
+        torch.take_along_dim(x, y.argsort(-1), -1),
+        x.take_along_dim(torch.tensor([[2, 0, 0]]), dim=1),
+        y.take_along_dim(torch.tensor([3, 0])),
+    ],
     "shifts": shifts,
     "pools to sizes that divide nothing": lambda x, y: [
         F.adaptive_max_pool1d(x, 3),
