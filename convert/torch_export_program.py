@@ -15,7 +15,7 @@ from xport.convert.torch_inputs import examples
 from xport.convert.torch_probe import probe_inputs
 from xport.convert.torch_quiet import conversion, quiet, reason
 from xport.convert.torch_signature import probe_sizes, working_sizes
-from xport.convert.torch_standins import fake_quantization
+from xport.convert.torch_standins import standins
 from xport.convert.torchscript_to_exported import program_of_script
 from xport.errors import ConversionError
 from xport.signature import Signature
@@ -90,7 +90,7 @@ def export_dynamic(
     view = _tied(view, signature)
     failure: Exception | None = None
     for first, second in examples:
-        with conversion("torch.export"), fake_quantization():
+        with conversion("torch.export"), standins():
             shapes = dynamic_shapes(signature)
             program = torch.export.export(view, first, dynamic_shapes=shapes, strict=False)
         failure = _failure_at(program, second) if signature.symbols else None

@@ -31,6 +31,9 @@ def table(program: torch.export.ExportedProgram) -> dict[Any, Any]:
         aten.searchsorted.Tensor: _searched(op),
         aten.bucketize.Tensor: _bucketed(op),
     }
+    found[aten.kthvalue.default], found[aten.median.dim] = _ranked(op), _median(op)
+    found[aten.median.default] = _median_of_all(op)
+    found[aten.hypot.default] = lambda x, y: op.Sqrt(op.Add(op.Mul(x, x), op.Mul(y, y)))
     found.update(dict.fromkeys((aten.__rshift__.Scalar, aten.bitwise_right_shift.Tensor_Scalar), _shifted_right(op)))
     found.update(dict.fromkeys((aten.__lshift__.Scalar, aten.bitwise_left_shift.Tensor_Scalar), _shifted_left(op)))
     pools = (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
@@ -190,6 +193,42 @@ def _count(op: Any, rows: Any, x: Any, *, after: bool, small: bool) -> Any:
     before = op.LessOrEqual(rows, values) if after else op.Less(rows, values)
     count = op.ReduceSum(op.Cast(before, to=INT64), last, keepdims=0)
     return op.Cast(count, to=6) if small else count
+
+
+def _ranked(op: Any) -> Any:
+    """``aten::kthvalue``: the last of the k smallest, and where it is."""
+
+    def to_onnx(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+        smallest = op.TopK(x, op.Constant(value_ints=[int(k)]), axis=dim, largest=0, sorted=1)
+        return tuple(_nth(op, each, int(k) - 1, dim, keepdim=keepdim) for each in smallest)
+
+    return to_onnx
+
+
+def _median(op: Any) -> Any:
+    """``aten::median`` along an axis: of an even number the lower one of those in the middle."""
+
+    def to_onnx(x: Any, dim: int, keepdim: bool = False) -> Any:
+        size = op.Gather(op.Shape(x), op.Constant(value_ints=[dim % len(x.shape)]), axis=0)
+        half = op.Div(op.Add(size, op.Constant(value_ints=[1])), op.Constant(value_ints=[2]))
+        return tuple(_nth(op, v, -1, dim, keepdim=keepdim) for v in op.TopK(x, half, axis=dim, largest=0, sorted=1))
+
+    return to_onnx
+
+
+def _median_of_all(op: Any) -> Any:
+    def to_onnx(x: Any) -> Any:
+        flat = op.Reshape(x, op.Constant(value_ints=[-1]))
+        half = op.Div(op.Add(op.Shape(flat), op.Constant(value_ints=[1])), op.Constant(value_ints=[2]))
+        values, _ = op.TopK(flat, half, axis=0, largest=0, sorted=1)
+        return _nth(op, values, -1, 0, keepdim=False)
+
+    return to_onnx
+
+
+def _nth(op: Any, x: Any, place: int, dim: int, *, keepdim: bool) -> Any:
+    index = op.Constant(value_ints=[place]) if keepdim else op.Constant(value_int=place)
+    return op.Gather(x, index, axis=dim)
 
 
 def _shifted_left(op: Any) -> Any:

@@ -168,31 +168,91 @@ def _layers(original: Callable[..., Any], mode: str) -> Callable[..., Any]:
 
     def run(x: torch.Tensor, sizes: Any, *arguments: Any) -> Any:
         if not isinstance(sizes, _Sizes):
-            return original(x, sizes, *arguments)
+            projected = mode == "LSTM" and len(arguments) == 7 and _projected(*arguments[:3], arguments[5])
+            return _plain(x, sizes, *arguments) if projected else original(x, sizes, *arguments)
         hx, weights, bias, count, dropout, training, both = arguments
         if training and dropout:
             raise ConversionError("A recurrent layer that drops values is random; call .eval() first.")
         states = list(hx) if mode == "LSTM" else [hx]
-        each = 4 if bias else 2
-        directions = 2 if both else 1
-        if len(weights) != each * count * directions:
-            raise ConversionError("LSTMs with projections have no form in ONNX that takes packed sequences.")
-        x = _padded(x, sizes)
-        last: list[tuple[torch.Tensor, ...]] = []
-        for layer in range(count):
-            found = []
-            for index in range(layer * directions, (layer + 1) * directions):
-                own = list(weights[index * each : (index + 1) * each])
-                found.append(
-                    recurrent(x, sizes.lengths, [s[index] for s in states], own, mode, index % directions == 1)
-                )
-            last += [one[1:] for one in found]
-            x = torch.cat([y for y, *_ in found], -1) if both else found[0][0]
+        x, last = _stacked(_padded(x, sizes), sizes.lengths, states, weights, mode, bias, count, both)
         data = x.flatten(0, 1)
         sizes.clean.append(data)
-        return (data, *[torch.stack([one[i] for one in last]) for i in range(len(states))])
+        return (data, *last)
 
     return run
+
+
+def _projected(weights: Sequence[torch.Tensor], bias: bool, count: int, both: bool) -> bool:
+    """Whether an LSTM's layers have a fifth weight, which makes the hidden state smaller."""
+    return len(weights) != (4 if bias else 2) * count * (2 if both else 1)
+
+
+def _plain(
+    x: torch.Tensor,
+    hx: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    bias: bool,
+    count: int,
+    dropout: float,
+    training: bool,
+    both: bool,
+    batch_first: bool,
+) -> Any:
+    """An LSTM with projections over whole sequences."""
+    if training and dropout:
+        raise ConversionError("A recurrent layer that drops values is random; call .eval() first.")
+    x = x.transpose(0, 1) if batch_first else x
+    lengths = torch.full((x.shape[1],), x.shape[0], dtype=torch.int64)
+    y, last = _stacked(x, lengths, hx, weights, "LSTM", bias, count, both)
+    return (y.transpose(0, 1) if batch_first else y, *last)
+
+
+def _stacked(
+    x: torch.Tensor,
+    lengths: torch.Tensor,
+    states: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    mode: str,
+    bias: bool,
+    count: int,
+    both: bool,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """All layers: the last one's outputs, [time, batch, features], and the last states of each."""
+    directions = 2 if both else 1
+    each = len(weights) // (count * directions)
+    one_direction = _with_projection if _projected(weights, bias, count, both) else recurrent
+    last: list[tuple[torch.Tensor, ...]] = []
+    for layer in range(count):
+        found = []
+        for index in range(layer * directions, (layer + 1) * directions):
+            own = list(weights[index * each : (index + 1) * each])
+            found.append(one_direction(x, lengths, [s[index] for s in states], own, mode, index % directions == 1))
+        last += [one[1:] for one in found]
+        x = torch.cat([y for y, *_ in found], -1) if both else found[0][0]
+    return x, [torch.stack([one[i] for one in last]) for i in range(len(states))]
+
+
+def _with_projection(
+    x: torch.Tensor,
+    lengths: torch.Tensor,
+    state: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    mode: str,
+    reverse: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`recurrent` for an LSTM whose hidden state is projected, which ONNX does not know.
+
+    With the hidden state before its projection as the state, both matrices are one, ``w_hh @ w_hr``. The given first
+    state is a projected one: it enters with the first step's input, through the same weights.
+    """
+    w_ih, w_hh, *biases, w_hr = weights
+    begin = lengths - 1 if reverse else torch.zeros_like(lengths)
+    first = (torch.arange(x.shape[0]).unsqueeze(1) == begin).unsqueeze(-1)
+    x = torch.cat([x, torch.where(first, state[0], torch.zeros_like(state[0]))], -1)
+    zeros = x.new_zeros((x.shape[1], w_hr.shape[1]))
+    joined = [torch.cat([w_ih, w_hh], 1), w_hh @ w_hr, *biases]
+    y, hidden, cell = recurrent(x, lengths, [zeros, state[1]], joined, mode, reverse)
+    return y @ w_hr.T, hidden @ w_hr.T, cell
 
 
 def translations() -> dict[Any, Any]:

@@ -12,8 +12,10 @@ from torch.nn.utils import parametrize
 
 
 @contextlib.contextmanager
-def fake_quantization() -> Iterator[None]:
-    """While a module is exported, fake quantization is the arithmetic that it means: it has no form for tracing.
+def standins() -> Iterator[None]:
+    """While a module is exported, let some functions be what they mean in terms of others.
+
+    Fake quantization has no form for tracing at all; ``take_along_dim`` would fix every size.
 
     Yields:
         Nothing.
@@ -21,7 +23,27 @@ def fake_quantization() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch, "fake_quantize_per_tensor_affine", per_tensor))
         stack.enter_context(mock.patch.object(torch, "fake_quantize_per_channel_affine", per_channel))
+        for owner in (torch, torch.Tensor):
+            stack.enter_context(mock.patch.object(owner, "take_along_dim", take_along_dim))
         yield
+
+
+def take_along_dim(
+    input: torch.Tensor,  # noqa: A002 the parameters' names are PyTorch's
+    indices: torch.Tensor,
+    dim: int | None = None,
+) -> torch.Tensor:
+    """``torch.take_along_dim``: elements along an axis; other axes are broadcast against each other."""
+    if dim is None:
+        return input.reshape(-1).gather(0, indices.reshape(-1))
+    axis = dim % input.ndim
+    shared = [b if _is_one(a) else a for a, b in zip(input.shape, indices.shape, strict=True)]
+    wide, places = (v.expand([*shared[:axis], v.shape[axis], *shared[axis + 1 :]]) for v in (input, indices))
+    return wide.gather(axis, places)
+
+
+def _is_one(size: object) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def per_tensor(

@@ -149,7 +149,10 @@ def _infer_body(model: ir.Model, body: ir.Graph) -> None:
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     functions = [ir.to_proto(function) for function in model.functions.values()]
     whole = onnx.helper.make_model(proto, opset_imports=imports, functions=functions)
-    found = onnx.shape_inference.infer_shapes(whole, data_prop=True)
+    try:
+        found = onnx.shape_inference.infer_shapes(whole, data_prop=True)
+    except onnx.shape_inference.InferenceError:  # shapes stay unknown; an emitter that needs one says so by name
+        return
     known = {info.name: info.type for info in (*found.graph.value_info, *found.graph.output)}
     for value in (value for node in body for value in node.outputs):
         kind = known.get(value.name or "")

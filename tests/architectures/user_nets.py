@@ -321,6 +321,40 @@ class SqueezeExcite(nn.Module):
         return torch.logsumexp((x + y * gate).flatten(2), -1)
 
 
+class ShiftedDecoder(nn.Module):
+    """Targets shifted to the right by assignment to slices, as sequence-to-sequence models begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(30, 8)
+        self.head = nn.Linear(8, 30)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        shifted = labels.new_zeros(labels.shape)
+        shifted[:, 1:] = labels[:, :-1].clone()
+        shifted[:, 0] = 2
+        return self.head(self.embedding(shifted.masked_fill(shifted == 7, 1)))
+
+
+class GraphAttention(nn.Module):
+    """Softmax over incoming edges, and the mean of neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(6, 8)
+        self.score = nn.Linear(16, 1)
+
+    def forward(self, nodes: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        h, source, target = self.project(nodes), edges[0], edges[1]
+        scores = torch.tanh(self.score(torch.cat([h[source], h[target]], -1))).squeeze(-1)
+        most = torch.full_like(h[:, 0], -1e9).scatter_reduce(0, target, scores, "amax")
+        weights = torch.exp(scores - most[target])
+        total = torch.zeros_like(h[:, 0]).index_add(0, target, weights)
+        mixed = torch.zeros_like(h).index_add(0, target, h[source] * (weights / total[target]).unsqueeze(-1))
+        index = target.unsqueeze(1).expand(-1, 8)
+        return mixed, h.scatter_reduce(0, index, h[source], "mean", include_self=False)
+
+
 @dataclass(frozen=True)
 class UserNet:
     """A network, its interface and the sizes to run it at after conversion."""
@@ -348,6 +382,10 @@ NETS: dict[str, UserNet] = {
     "forecast": UserNet(ForecastGRU, ("series:float32[batch,time,3]",)),
     "video": UserNet(VideoNet, ("clip:float32[batch,2,5,13,13]",)),
     "bag_of_words": UserNet(BagOfWords, ("words:int64[batch,length]", "user:int64[batch]"), {"words": 30, "user": 9}),
+    "shifted_decoder": UserNet(ShiftedDecoder, ("labels:int64[batch,length]",), {"labels": 30}),
+    "graph_attention": UserNet(
+        GraphAttention, ("nodes:float32[nodes,6]", "edges:int64[2,edges]"), {"edges": 4}, {"nodes": 4}
+    ),
     "squeeze_excite": UserNet(SqueezeExcite, ("image:float32[batch,3,21,27]",)),
 }
 """By name; `limits` bounds the integers of an input."""

@@ -284,6 +284,16 @@ CASES = {
     "repeated_rows": ("Pad", {"x": ["n", 4, 5], "p": np.array([0, 1, 0, 0, 2, 3])}, {"mode": "edge"}),
     "repeated_everywhere": ("Pad", {"x": ["n", 4], "p": np.array([1, 2, 0, 1])}, {"mode": "edge"}),
     "blocks": ("DepthToSpace", {"x": ["n", 8, 3, 5]}, {"blocksize": 2}),
+    "columns": (
+        "Col2Im",
+        {"x": ["n", 12, 9], "i": np.array([5, 5]), "b": np.array([2, 3])},
+        {"dilations": [2, 1], "pads": [0, 0, 0, 0]},
+    ),
+    "spectra": (
+        "STFT",
+        {"x": ["n", 40, 1], "step": np.array(4), "w": RNG.random(16, np.float32)},
+        {"onesided": 1},
+    ),
     "formula": ("Einsum", {"x": ["n", 3, 4], "w": RNG.random((4, 5), np.float32)}, {"equation": "bij,jk->bik"}),
 }
 

@@ -52,12 +52,32 @@ def shifts(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
     return [whole >> 1, whole << 3, small >> 4, small << 2, whole >> 6, (whole << 62), small << 31]
 
 
+def quantized(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+    steps, zeros = torch.tensor([0.1, 0.02, 0.3, 0.25]), torch.tensor([3, 0, -2, 7], dtype=torch.int32)
+    whole = torch.fake_quantize_per_tensor_affine(x, 0.05, 3, 0, 255)
+    by_tensor = torch.fake_quantize_per_tensor_affine(x, steps[0], zeros[0], -8, 7)
+    return [whole, by_tensor, torch.fake_quantize_per_channel_affine(y, steps, zeros, 1, -7, 7)]
+
+
 CASES: dict[str, Any] = {
+    "fake quantization": quantized,
     "running extremes": lambda x, y: [*x.cummax(1), *torch.cummin(y, 0), *(x > 0).int().cummax(-1)],
     "running products": lambda x, y: [x.cumprod(0), y.cumprod(-1)],
     "running sums of far exponents": lambda x, y: [torch.logcumsumexp(200 * x, 1), torch.logcumsumexp(y, 0)],
     "scattering": reductions,
     "places among sorted numbers": places,
+    "ranks": lambda x, y: [
+        *x.median(-1),
+        *y.kthvalue(2, 1, keepdim=True),
+        *torch.cat([x, y]).median(0, keepdim=True),
+        y.median(),
+        torch.hypot(x, y),
+    ],
+    "taken along an axis": lambda x, y: [
+        torch.take_along_dim(x, y.argsort(-1), -1),
+        x.take_along_dim(torch.tensor([[2, 0, 0]]), dim=1),
+        y.take_along_dim(torch.tensor([3, 0])),
+    ],
     "shifts": shifts,
     "pools to sizes that divide nothing": lambda x, y: [
         F.adaptive_max_pool1d(x, 3),
@@ -84,3 +104,30 @@ def test_onnx_runtime_gives_pytorchs_numbers(case: str, tmp_path: Path) -> None:
         assert len(found) == len(wanted)
         for have, want in zip(found, wanted, strict=True):
             np.testing.assert_allclose(have, want.numpy(), rtol=1e-5, atol=1e-6, strict=True)
+
+
+class Constrained(nn.Module):
+    """Weights made of others by decompositions that ONNX lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.utils.parametrizations.orthogonal(nn.Linear(4, 4))
+        self.second = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(self.first(x))
+        return found
+
+
+def test_parametrized_weights_are_computed_once_and_the_module_stays_as_it_is(tmp_path: Path) -> None:
+    module = Constrained().eval()
+    names = set(module.state_dict())
+    source = open_source(module, inputs=["x:float32[batch,4]"])
+    torch_to_onnx.convert(source, tmp_path / "m.onnx", derive_signature(source), {})
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    x = torch.rand(3, 4)
+    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], module(x).detach().numpy(), rtol=1e-5)
+    assert set(module.state_dict()) == names
+    module(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())

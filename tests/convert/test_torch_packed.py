@@ -10,7 +10,6 @@ from torch_samples import arrays, run_onnx, same
 from xport.convert import onnx_to_exported, torch_packed, torch_to_onnx
 from xport.convert.source import open_source
 from xport.convert.torch_signature import call_module, derive_signature
-from xport.errors import ConversionError
 
 INPUTS = ("x:float32[batch,time,4]", "lengths:int64[batch]")
 
@@ -43,6 +42,11 @@ CASES = {
     "GRU, own padding": ("GRU", {"padding": -1.5, "bidirectional": True}),
     "GRU without biases, whole length": ("GRU", {"bias": False, "total": True}),
     "RNN": ("RNN", {"nonlinearity": "relu", "total": True}),
+    "LSTM with projections, both ways, two layers": (
+        "LSTM",
+        {"proj_size": 2, "bidirectional": True, "num_layers": 2, "total": True},
+    ),
+    "LSTM with projections without biases": ("LSTM", {"proj_size": 1, "bias": False}),
     "RNN tanh": ("RNN", {"nonlinearity": "tanh", "bidirectional": True}),
 }
 
@@ -53,7 +57,8 @@ def test_packed_layers(case, tmp_path):
     module = Tagger(kind, **options)
     signature = converted(module, tmp_path / "m.onnx")
     time = "time" if options.get("total") else "output_0_dim1"
-    assert signature.outputs[0].shape == ("batch", time, 6 if options.get("bidirectional") else 3)
+    width = options.get("proj_size", 3) * (2 if options.get("bidirectional") else 1)
+    assert signature.outputs[0].shape == ("batch", time, width)
     for lengths in ([5, 2, 4], [1], [3, 7, 7, 1]):
         inputs = arrays(signature, batch=len(lengths), time=7)
         inputs["lengths"] = np.array(lengths)
@@ -99,9 +104,27 @@ def test_a_program_made_of_it_keeps_the_shared_batch(tmp_path):
     assert str(x.shape[0]) == str(lengths.shape[0])
 
 
-def test_projections_are_refused(tmp_path):
-    with pytest.raises(ConversionError, match="projections"):
-        converted(Tagger("LSTM", proj_size=2), tmp_path / "m.onnx")
+class Projected(nn.Module):
+    """Whole sequences, and first states of the caller's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = nn.LSTM(4, 5, num_layers=2, proj_size=3, bidirectional=True, batch_first=True)
+
+    def forward(self, x, hidden, cell):
+        y, (hidden, cell) = self.layers(x, (hidden, cell))
+        return y, hidden, cell
+
+
+def test_projections_of_whole_sequences_begin_with_the_states_given(tmp_path):
+    module = Projected()
+    states = ("hidden:float32[4,batch,3]", "cell:float32[4,batch,5]")
+    signature = converted(module, tmp_path / "m.onnx", ("x:float32[batch,time,4]", *states))
+    assert signature.outputs[0].shape == ("batch", "time", 6)
+    for batch, time in ((1, 6), (5, 2)):
+        inputs = arrays(signature, batch=batch, time=time)
+        same(call_module(module, signature, inputs), run_onnx(tmp_path / "m.onnx", inputs), 1e-6)
 
 
 def test_the_operator_is_what_pytorch_computes():
