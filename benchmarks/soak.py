@@ -5,9 +5,10 @@ python benchmarks/soak.py --seconds 60         shorter
 python benchmarks/soak.py --json FILE          the figures for machines, too
 
 The load is `xport probe`'s open one, in a process of its own; it judges the distinct answers against the model. What
-the server can do is found by a closed load of sixteen clients first. Memory is the resident memory of the server's
-process and of its workers, looked at every second: its growth is the difference between the medians of the run's second
-tenth and its last.
+the server can do beside it is found first: sixteen clients that wait for their answers promise too much, so the rate
+goes down from theirs until an open load of some seconds gets every answer. Memory is the resident memory of the
+server's process and of its workers, looked at every second: its growth is the difference between the medians of the
+run's second tenth and its last.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from serving import write_mlp
 SHARE = 0.8
 WORKERS = 2
 KILL_EVERY = 20.0
+TRIAL, STEP = 10.0, 0.85
+"""Seconds of an open load that must get every answer, and how much less the next one tries."""
 
 
 class Memory(threading.Thread):
@@ -90,6 +93,18 @@ def row(told: dict[str, Any], memory: Memory) -> dict[str, Any]:
     return {**figures, "statuses": load["statuses"], **judged, **memory.told()}
 
 
+def capacity(url: str, model: Path) -> int:
+    """Requests a second that an open load sends, and all of them are answered."""
+    rate = float(probe(url, model, "16x5s")["loads"][0]["throughput"])
+    while True:
+        (load,) = probe(url, model, f"{max(int(rate), 1)}rpsx{TRIAL:g}s")["loads"]
+        refused = load["sent"] - load["statuses"].get("200", 0)
+        print(f"{rate:.0f} a second: {refused} of {load['sent']} not answered", file=sys.stderr, flush=True)
+        if not refused or rate <= 1:
+            return max(int(rate), 1)
+        rate *= STEP
+
+
 def kill_workers(server: psutil.Process, done: threading.Event, kills: list[int]) -> None:
     """Kill one worker after the other, until told to end."""
     for turn in itertools.count():
@@ -111,9 +126,9 @@ def soak(model: Path, seconds: float) -> list[dict[str, Any]]:
         port = next(int(found[1]) for line in lines if (found := re.search(r"Serving .*:(\d+)$", line.strip())))
         threading.Thread(target=lambda: [None for _ in lines], daemon=True).start()  # a full pipe would stop it
         url = f"http://127.0.0.1:{port}/v1/models/model"
-        peak = probe(url, model, "16x5s")["loads"][0]["throughput"]
-        rate = max(int(peak * SHARE), 1)
-        print(f"sixteen clients get {peak:.0f} answers a second; the load is {rate}", file=sys.stderr, flush=True)
+        most = capacity(url, model)
+        rate = max(int(most * SHARE), 1)
+        print(f"{most} a second are all answered; the load is {rate}", file=sys.stderr, flush=True)
         rows = []
         for killing in (False, True):
             memory, done, kills = Memory(server.pid), threading.Event(), list[int]()
