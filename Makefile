@@ -10,7 +10,7 @@ demo: .venv/demo.stamp
 	@$(BIN)/python -m xport.models.demo --output demo
 
 test: .venv/dev.stamp
-	@echo "== tests (about half an hour on two cores; --slow=all runs everything)"
+	@echo "== tests (about three quarters of an hour on two cores; --slow=all runs everything)"
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --slow=rotating $(ARGS)
 
 # What depends on versions most: every model of the zoo to every target, round trips, proofs, commands, servers, validation.

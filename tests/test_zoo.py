@@ -51,6 +51,7 @@ def check_at_another_size(path: Path, model: str) -> None:
         np.testing.assert_allclose(found[name], want, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow(turns=3)  # a third of them a day
 @pytest.mark.parametrize(
     ("model", "target"),
     [pytest.param(m, t, marks=expected_failures(m, t)) for m in models.names() for t in TARGETS],
