@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from xport.convert.lowering.model import fed_inputs
 from xport.errors import ConversionError, UnsupportedError
 from xport.signature import Dim, Signature, TensorSpec, numpy_dtype
 
@@ -69,7 +70,7 @@ def save_model(model: ir.Model, target: Path) -> None:
 
 def _match_inputs(graph: ir.Graph, specs: Sequence[TensorSpec]) -> list[ir.Value]:
     """The graph's value for each spec, by name or else by position; a new one where the exporter dropped it."""
-    present = {value.name: value for value in graph.inputs if value.name not in graph.initializers}
+    present = {value.name: value for value in fed_inputs(graph)}
     wanted = [spec.name for spec in specs]
     if set(present) <= set(wanted):
         return [present.get(spec.name) or _new_input(spec) for spec in specs]

@@ -34,11 +34,10 @@ def read_signature(path: Path) -> Signature:
 
 def signature_of(model: ir.Model) -> Signature:
     """The interface of an opened model; see `read_signature`."""
-    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
     missing = any(v.shape is None or v.dtype is None for v in model.graph.outputs)
     if missing:
         onnx_model.infer_shapes(model)
-    return Signature(tuple(map(_spec, inputs)), tuple(map(_spec, model.graph.outputs)))
+    return Signature(tuple(map(_spec, onnx_model.fed_inputs(model.graph))), tuple(map(_spec, model.graph.outputs)))
 
 
 def _spec(value: ir.Value) -> TensorSpec:

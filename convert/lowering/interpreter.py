@@ -150,8 +150,7 @@ class Interpreter:
             ConversionError: If the target failed on a node.
         """
         env: Env = ChainMap({}, self.constants)
-        inputs = [v for v in self.model.graph.inputs if v.name not in self.model.graph.initializers]  # IR 3 lists both
-        for value, tensor in zip(inputs, tensors, strict=True):
+        for value, tensor in zip(onnx_model.fed_inputs(self.model.graph), tensors, strict=True):
             env[value] = self._wrap(self.target.receive(tensor, _type_name(value)), value, None)
             self.target.anchor(env[value].tensor, dims_of(value) or ())
         scope = Scope(env, self.model.opset_imports, {})

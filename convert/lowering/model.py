@@ -160,6 +160,11 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     return ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model).model
 
 
+def fed_inputs(graph: ir.Graph) -> list[ir.Value]:
+    """The inputs that a caller gives: models of IR 3 and before list their weights among the inputs, too."""
+    return [value for value in graph.inputs if value.name not in graph.initializers]
+
+
 def walk(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
     """Every node of a graph and of the graphs in its nodes' attributes, outer ones first."""
     yield from ir.traversal.RecursiveGraphIterator(graph)

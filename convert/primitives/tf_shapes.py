@@ -169,10 +169,7 @@ class TfShapes(TfReduction):
         for axis, start, end, step in ranges:
             if step < 0 and is_number(start) and start < -1:  # numpy begins before the first element, ONNX at it
                 start = self._not_before(start, sizes[axis])
-            key = _key(start, end, step, sizes[axis])
-            if self.flavor == "tflite" and step > 0 and is_number(key.stop) and key.stop == 0:
-                key = slice(key.start, INT32.min, step)  # as empty, but XNNPACK takes a constant 0 for the axis' end
-            keys[axis] = key
+            keys[axis] = _key(start, end, step, sizes[axis])
             static = all(is_number(s) for s in (start, end, sizes[axis]))
             sizes[axis] = len(range(sizes[axis])[keys[axis]]) if static else None
         result = self.move(lambda x: self._cut(x, keys), x, direct=_CONCATENATED)
@@ -182,11 +179,15 @@ class TfShapes(TfReduction):
     def _cut(self, x: Any, keys: Sequence[Any]) -> Any:
         """A strided slice.
 
-        TFLite's converter makes one whose bounds are all numbers a Slice, whose ends must lie inside of the tensor:
-        where only run time knows whether they do, what is behind the ends is cut off first.
+        XNNPACK takes a constant end of 0 for the end of the axis: the least number is as empty. TFLite's converter makes
+        a strided slice whose bounds are all numbers a Slice, whose ends must lie inside of the tensor: where only run
+        time knows whether they do, what is behind the ends is cut off first.
         """
+        if self.flavor != "tflite":
+            return x[tuple(keys)]
+        keys = [slice(key.start, INT32.min, key.step) if _ends_at_zero(key) else key for key in keys]
         inside = all(is_number(size) or key.stop is None for key, size in zip(keys, x.shape, strict=True))
-        if self.flavor != "tflite" or inside or not all(_plain(key) for key in keys):
+        if inside or not all(_plain(key) for key in keys):
             return x[tuple(keys)]
         return x[tuple(slice(None, key.stop) for key in keys)][tuple(slice(key.start, None) for key in keys)]
 
@@ -365,6 +366,11 @@ def _key(start: Any, end: Any, step: int, size: Any) -> slice:
     first = step > 0 and is_number(start) and start == 0
     last = step > 0 and is_number(end) and end >= (size if is_number(size) else INT32.max)
     return slice(None if first else _bound(start), None if last else _bound(end), step)
+
+
+def _ends_at_zero(key: slice) -> bool:
+    """Whether a range goes forward to the first element, and so has none."""
+    return is_number(key.stop) and key.stop == 0 and (key.step is None or key.step > 0)
 
 
 def _plain(key: slice) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from xport.convert.lowering import model as onnx_model
 from xport.convert.lowering.interpreter import dims_of, dtype_name
 from xport.convert.writing import registry, scopes
 from xport.convert.writing.code import Code, Device, Dim, Dims, Layer, Operand, Var, call, index, literal, method, plain
@@ -111,11 +112,10 @@ class Translator:
             UnsupportedError: If something cannot be written as source, with operator and node; all such at once.
         """
         graph = self._model.graph
-        for value in graph.inputs:
-            if value.name not in graph.initializers:
-                var = Var(value.name or "x", dims_of(value), self.dtype(value))
-                self._entries[value] = var
-                self.program.inputs.append(var)
+        for value in onnx_model.fed_inputs(graph):
+            var = Var(value.name or "x", dims_of(value), self.dtype(value))
+            self._entries[value] = var
+            self.program.inputs.append(var)
         self.nodes(graph)
         if self._problems:
             raise UnsupportedError(

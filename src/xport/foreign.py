@@ -20,6 +20,26 @@ class Foreign(NamedTuple):
     fix: str
 
 
+def _is_graph_def(head: bytes) -> bool:
+    """A GraphDef begins with a NodeDef, and that with its name and its operator (tensorflow/core/framework/*.proto)."""
+    try:
+        tag, at = head[0], _after_varint(head, 1)
+        name = head[at + 2 : at + 2 + head[at + 1]]
+        rest = head[at + 2 + len(name) :]
+        operator = rest[2 : 2 + rest[1]]
+        tags = (tag, head[at], rest[0])
+    except IndexError:
+        return False
+    return tags == (0x0A, 0x0A, 0x12) and bool(name) and re.fullmatch(rb"[A-Z]\w+", operator) is not None
+
+
+def _after_varint(data: bytes, at: int) -> int:
+    while data[at] & 0x80:
+        at += 1
+    return at + 1
+
+
+_ENDINGS = (".onnx", ".tflite", ".keras", ".h5", ".pt2", ".pt", ".pth")
 _GRAPH_DEF = Foreign(
     "a frozen TensorFlow graph (GraphDef), which does not say what its inputs and outputs are",
     "Name them: python -m tf2onnx.convert --graphdef {path} --inputs x:0 --outputs y:0 --output model.onnx",
@@ -71,7 +91,7 @@ _TABLE: tuple[tuple[Callable[[bytes], object], Foreign], ...] = (
             "model.load_weights('….weights.h5'); model.save('model.keras')",
         ),
     ),
-    (lambda head: _is_graph_def(head), _GRAPH_DEF),
+    (_is_graph_def, _GRAPH_DEF),
 )
 
 
@@ -116,31 +136,9 @@ def recognise_folder(path: Path) -> Foreign | None:
     return None
 
 
-_ENDINGS = (".onnx", ".tflite", ".keras", ".h5", ".pt2", ".pt", ".pth")
-
-
 def _number(path: Path) -> int:
     return int(path.name)
 
 
 def _about(foreign: Foreign, path: Path) -> Foreign:
     return foreign._replace(fix=foreign.fix.replace("{path}", str(path)).replace("{name}", path.name))
-
-
-def _is_graph_def(head: bytes) -> bool:
-    """A GraphDef begins with a NodeDef, and that with its name and its operator (tensorflow/core/framework/*.proto)."""
-    try:
-        tag, at = head[0], _after_varint(head, 1)
-        name = head[at + 2 : at + 2 + head[at + 1]]
-        rest = head[at + 2 + len(name) :]
-        operator = rest[2 : 2 + rest[1]]
-        tags = (tag, head[at], rest[0])
-    except IndexError:
-        return False
-    return tags == (0x0A, 0x0A, 0x12) and bool(name) and re.fullmatch(rb"[A-Z]\w+", operator) is not None
-
-
-def _after_varint(data: bytes, at: int) -> int:
-    while data[at] & 0x80:
-        at += 1
-    return at + 1
