@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model instead of the tiny MLP")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--workers", default="1", help="of the server; 0 runs the model in its own process")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--client", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -99,6 +100,7 @@ def in_process(path: Path, seconds: float) -> dict[str, Any]:
 def served(path: Path, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The model behind the server, asked by closed-loop clients."""
     command = [sys.executable, "-m", "xport", "serve", f"model={path}", "--port", "0", "--no-grpc"]
+    command += ["--workers", arguments.workers]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         lines = iter(server.stderr or ())

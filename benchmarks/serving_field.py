@@ -70,6 +70,11 @@ def start_xport(_: Server, python: str, model: Path, folder: Path, port: int) ->
     return [python, "-m", "xport", "serve", f"model={model}", "--port", str(port), "--no-grpc", "--threads", "1"]
 
 
+def start_xport_alone(server: Server, python: str, model: Path, folder: Path, port: int) -> list[str]:
+    """The embedded server that runs the model in its own process, as KServe's SDK does."""
+    return [*start_xport(server, python, model, folder, port), "--workers", "0"]
+
+
 def start_kserve(_: Server, python: str, model: Path, folder: Path, port: int) -> list[str]:
     """KServe's SDK."""
     return [python, str(PEERS / "kserve_server.py"), str(model), str(port)]
@@ -127,6 +132,7 @@ MLSERVER = ("mlserver==1.7.1", "uvloop==0.21.0", ONNX)  # its workers do not sta
 TORCHSERVE = ("torchserve==0.12.0", "torch-model-archiver==0.12.0", "torch==2.13.0", "pyyaml", "setuptools<81", ONNX)
 SERVERS = (
     Server("xport", (), "/v1/models/model:predict", INSTANCES, start_xport),
+    Server("xport --workers 0", (), "/v1/models/model:predict", INSTANCES, start_xport_alone),
     Server("kserve 0.21.0", ("kserve==0.21.0", ONNX), "/v1/models/model:predict", INSTANCES, start_kserve),
     Server("mlserver 1.7.1", MLSERVER, "/v2/models/model/infer", V2, start_mlserver),
     Server("mlserver 1.7.1, batches", MLSERVER, "/v2/models/model/infer", V2, start_mlserver, 16),

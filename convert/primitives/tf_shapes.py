@@ -179,9 +179,9 @@ class TfShapes(TfReduction):
     def _cut(self, x: Any, keys: Sequence[Any]) -> Any:
         """A strided slice.
 
-        XNNPACK takes a constant end of 0 for the end of the axis: the least number is as empty. TFLite's converter makes
-        a strided slice whose bounds are all numbers a Slice, whose ends must lie inside of the tensor: where only run
-        time knows whether they do, what is behind the ends is cut off first.
+        XNNPACK takes a constant end of 0 for the end of the axis: the least number is as empty. TFLite's converter
+        makes a strided slice whose bounds are all numbers a Slice, whose ends must lie inside of the tensor: where only
+        run time knows whether they do, what is behind the ends is cut off first.
         """
         if self.flavor != "tflite":
             return x[tuple(keys)]

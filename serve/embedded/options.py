@@ -22,7 +22,7 @@ class ServerOptions:
         host: The address to listen on.
         port: The port for HTTP; 0 takes a free one.
         grpc_port: The port for gRPC; 0 takes a free one, None serves no gRPC.
-        workers: Processes for each version of a model.
+        workers: Processes for each version of a model; 0 runs models in the server's own.
         max_batch: The most rows that requests are put together to; 1 runs each request alone.
         max_delay: The most seconds that a request waits for others.
         max_queue: The most requests of one version that wait; the next is refused (429).

@@ -84,7 +84,8 @@ def _about(servable: Servable) -> str:
         return ""
     proof = f"{card.golden} golden cases passed" if card.golden else "carries no golden inputs"
     made = f", made of {card.source}" if card.source else ""
-    return f"{card.format}{made}; {proof}; {servable.options.workers} worker(s)"
+    where = f"{servable.options.workers} worker(s)" if servable.options.workers else "in the server's process"
+    return f"{card.format}{made}; {proof}; {where}"
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -15,12 +15,18 @@ import socket
 import struct
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xport import posix
 from xport.errors import WorkerError, XportError
+from xport.serve.embedded.card import ModelCard
 from xport.worker import command, environment
 
+_HOST = "xport.serve.embedded.host"
 _HEADER = struct.Struct("<Q")
 _CHUNK = 2**20
 
@@ -53,6 +59,31 @@ class AsyncWorker:
     def pid(self) -> int:
         """The child's process id."""
         return self._process.pid
+
+    async def open(self, path: Path, **settings: Any) -> ModelCard:
+        """Open the child's model; see `xport.serve.embedded.opened.open_checked`, and `call` for what it raises.
+
+        Returns:
+            What it is.
+        """
+        card: ModelCard = await self.call(f"{_HOST}:open_model", path, **settings)
+        return card
+
+    async def run(
+        self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Run one signature of the child's model; see `call` for what it raises.
+
+        Args:
+            signature: Its name.
+            inputs: Its tensors.
+            timeout: Seconds after which the child is killed.
+
+        Returns:
+            Its outputs.
+        """
+        outputs: dict[str, np.ndarray] = await self.call(f"{_HOST}:run", signature, inputs, timeout=timeout)
+        return outputs
 
     async def call(self, function: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Run ``package.module:function`` in the child; see `xport.worker.Worker.call`.

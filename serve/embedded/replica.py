@@ -13,11 +13,12 @@ from xport.serve.embedded.batching import BatchQueue, Item, concatenate, split
 from xport.serve.embedded.card import ModelCard
 from xport.serve.embedded.options import ServerOptions
 from xport.serve.embedded.process import AsyncWorker
+from xport.serve.embedded.resident import ResidentModel
 
-_HOST = "xport.serve.embedded.host"
 _STARTS = 5  # failed ones in a row; then the replica is given up
 _GRACE = 5.0  # seconds that a call may run over the last deadline of its batch before its worker is ended
 _log = logging.getLogger("xport.serve")
+_Worker = AsyncWorker | ResidentModel
 
 
 class Replica:
@@ -45,7 +46,7 @@ class Replica:
         self.label, self.path, self.options, self.queue = label, path, options, queue
         self.restarts = 0
         self._observe = observe
-        self._worker: AsyncWorker | None = None
+        self._worker: _Worker | None = None
 
     async def start(self) -> ModelCard:
         """Start a worker, which opens the model and replays its golden inputs.
@@ -56,10 +57,9 @@ class Replica:
         Raises:
             XportError: If it cannot be served; the worker has ended.
         """
-        self._worker = AsyncWorker()
+        self._worker = AsyncWorker() if self.options.workers else ResidentModel()
         try:
-            card: ModelCard = await self._worker.call(
-                f"{_HOST}:open_model",
+            return await self._worker.open(
                 self.path,
                 inputs=self.options.inputs,
                 device=self.options.device,
@@ -70,7 +70,6 @@ class Replica:
         except BaseException:
             await self.close()
             raise
-        return card
 
     async def close(self) -> None:
         """End the worker; safe to call twice."""
@@ -111,7 +110,7 @@ class Replica:
                 last = error
         return last
 
-    async def _serve(self, worker: AsyncWorker) -> int:
+    async def _serve(self, worker: _Worker) -> int:
         """Answer batches until the worker dies; returns how many it answered."""
         expected, answered = 1, 0
         while True:
@@ -127,7 +126,7 @@ class Replica:
                 self._fail(batch, ServingError(f"{self.label} is being unloaded.", code="UNAVAILABLE"))
                 raise
 
-    async def _answer(self, worker: AsyncWorker, batch: list[Item]) -> None:
+    async def _answer(self, worker: _Worker, batch: list[Item]) -> None:
         """Run a batch; one that the model refuses is run again request by request.
 
         Raises:
@@ -137,7 +136,7 @@ class Replica:
         started = loop.time()
         left = max(item.deadline for item in batch) - started + _GRACE
         try:
-            outputs = await worker.call(f"{_HOST}:run", batch[0].signature, concatenate(batch), timeout=left)
+            outputs = await worker.run(batch[0].signature, concatenate(batch), left)
             parts = split(outputs, batch)
         except XportError as error:
             if isinstance(error, WorkerError) and error.how:
@@ -176,6 +175,6 @@ class Replica:
 
 def _share_of_cores(workers: int) -> int | None:
     """Threads of each of several workers; one alone is left to its runtime's default."""
-    if workers == 1:
+    if workers <= 1:
         return None
     return max(1, posix.processors() // workers)

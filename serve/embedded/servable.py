@@ -64,7 +64,8 @@ class Servable(Version):
         """
         self.state = State.LOADING
         self._replicas = [
-            Replica(self.label, self.path, self.options, self.queue, self._tell) for _ in range(self.options.workers)
+            Replica(self.label, self.path, self.options, self.queue, self._tell)
+            for _ in range(max(self.options.workers, 1))
         ]
         starts = [asyncio.create_task(replica.start()) for replica in self._replicas]
         try:

@@ -95,16 +95,17 @@ def suite_models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def suite_server(suite_models):
-    """A function that returns the running server of a format; all end with the session."""
+    """A function that returns the running server of a format and its further arguments; all end with the session."""
     with contextlib.ExitStack() as stack:
         servers = {}
 
-        def get(file_format):
-            if file_format not in servers:
+        def get(file_format, *arguments):
+            key = (file_format, *arguments)
+            if key not in servers:
                 named = [f"{name}={path}" for name, path in suite_models(file_format).items()]
                 label = ["--label", "tiny:stable=1"]
-                servers[file_format] = stack.enter_context(running(*named, *label))
-            return servers[file_format]
+                servers[key] = stack.enter_context(running(*named, *label, *arguments))
+            return servers[key]
 
         yield get
 

@@ -69,6 +69,15 @@ def test_rule(row, request):
 
 
 @pytest.mark.skipif(bool(URL), reason="another server is asked")
+@pytest.mark.parametrize("file_format", [Format.ONNX, *OTHERS], ids=lambda f: f.value)
+def test_every_rule_without_workers(file_format, suite_server):
+    """All in one test for each format, whose model runs in the server's own process."""
+    url = suite_server(file_format, "--workers", "0").url
+    for row in table.ROWS:
+        check(url, row)
+
+
+@pytest.mark.skipif(bool(URL), reason="another server is asked")
 @pytest.mark.parametrize("rule", SUBSET)
 @pytest.mark.parametrize("file_format", OTHERS, ids=lambda f: f.value)
 def test_rule_in_other_formats(file_format, rule, suite_server):

@@ -48,7 +48,13 @@ _TAKES = {
 )
 @click.option("--grpc-port", default=8500, show_default=True, type=click.IntRange(0, 65535), help="gRPC.")
 @click.option("--no-grpc", is_flag=True, help="Serve HTTP only.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes for each model.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 256),
+    help="Processes for each model; 0: none, the server runs it itself (sooner for small models, ends with them).",
+)
 @click.option("--max-batch", default=32, show_default=True, type=click.IntRange(1), help="Rows put together; 1: none.")
 @click.option("--max-delay", default="2ms", show_default=True, help="How long a request may wait for others.")
 @click.option("--max-queue", default=1000, show_default=True, type=click.IntRange(1), help="Requests that may wait.")
