@@ -33,9 +33,18 @@ def parse(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         if not body.strip():
             raise ServingError("JSON Parse error: The document is empty") from error
-        raise ServingError(f"JSON Parse error: Invalid value. at offset: {error.pos}") from error
+        raise ServingError(f"JSON Parse error: Invalid value. at offset: {_offset(error)}") from error
     except ValueError as error:  # not UTF-8, or a number of more digits than Python reads
         raise ServingError(f"JSON Parse error: Invalid encoding in string. at offset: {position}") from error
+
+
+def _offset(error: json.JSONDecodeError) -> int:
+    """The byte at which something else was expected; Python 3.13 and later point at a comma that is one too many."""
+    before = error.doc[: error.pos]
+    if error.msg.startswith("Illegal trailing comma"):
+        after = error.doc[error.pos + 1 :]
+        before = error.doc[: len(error.doc) - len(after.lstrip())]
+    return len(before.encode(errors="surrogatepass"))
 
 
 def write(value: Any, *, finite: bool = True) -> bytes:

@@ -65,6 +65,14 @@ OWN_ERRORS = [
         ours=True,
     ),
     Row(
+        "an offset counts bytes",
+        "/tiny:predict",
+        '{"é": [1, ] }',
+        400,
+        error="JSON Parse error: Invalid value. at offset: 11",
+        ours=True,
+    ),
+    Row(
         "something behind",
         "/tiny:predict",
         '{"instances":[1]} x',

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
 
 from xport.errors import ParityError, ServingError
 from xport.serve.embedded.resident import ResidentModel
@@ -36,23 +35,6 @@ def watched(monkeypatch):
         return threads
 
     return watch
-
-
-def test_requests_run_together_give_what_each_gives_alone(tmp_path, save_scaled, with_store):
-    batches = []
-
-    async def scenario(store):
-        servable = store.find("net")
-        servable._observe = lambda _, batch, __: batches.append(len(batch))
-        inputs = [np.random.default_rng(i).standard_normal((1 + i % 3, 2)).astype(np.float32) for i in range(40)]
-        alone = [await servable.predict({"x": x}) for x in inputs]
-        return inputs, alone, await asyncio.gather(*(servable.predict({"x": x}) for x in inputs))
-
-    inputs, alone, together = with_store([save_scaled(tmp_path / "net.onnx")], scenario, workers=0)
-    for x, one, other in zip(inputs, alone, together, strict=True):
-        np.testing.assert_array_equal(one["y"], x * 2)
-        np.testing.assert_array_equal(one["y"], other["y"])
-    assert max(batches) > 4
 
 
 def test_short_runs_stay_on_the_event_loop_and_long_ones_leave_it(tmp_path, save_scaled, with_store, watched):
@@ -117,27 +99,6 @@ def test_a_deadline_is_kept_and_what_comes_after_is_answered(tmp_path, save_scal
     code, answer, restarts = with_store([save_scaled(tmp_path / "net.onnx")], scenario, workers=0)
     assert (code, restarts) == ("DEADLINE_EXCEEDED", 0)
     np.testing.assert_array_equal(answer["y"], X * 2)
-
-
-def test_one_that_the_model_refuses_does_not_harm_its_neighbours(tmp_path, save_nodes, with_store):
-    nodes = [
-        helper.make_node("Cast", ["x"], ["i"], to=7),
-        helper.make_node("Gather", ["table", "i"], ["y"], axis=0),
-    ]
-    path = save_nodes(tmp_path / "net.onnx", nodes, constants={"table": np.arange(8, dtype=np.float32)})
-
-    async def scenario(store):
-        servable = store.find("net")
-        values = [np.full((1, 2), i % 8, np.float32) for i in range(12)]
-        values[5][:] = 99
-        return await asyncio.gather(*(servable.predict({"x": v}) for v in values), return_exceptions=True)
-
-    results = with_store([path], scenario, workers=0)
-    assert isinstance(results[5], ServingError)
-    assert results[5].code == "INVALID_ARGUMENT"
-    for i, result in enumerate(results):
-        if i != 5:
-            assert (result["y"] == i % 8).all()
 
 
 def test_an_error_of_the_model_is_an_internal_one(tmp_path, save_scaled, with_store, watched):

@@ -47,7 +47,8 @@ def test_names_come_from_the_path_or_the_user(tmp_path, save_scaled):
         parse_model(str(tmp_path))
 
 
-def test_requests_run_together_give_what_each_gives_alone(tmp_path, save_scaled, with_store):
+@pytest.mark.parametrize("workers", [1, 0])
+def test_requests_run_together_give_what_each_gives_alone(tmp_path, save_scaled, with_store, workers):
     batches = []
 
     async def scenario(store):
@@ -58,13 +59,14 @@ def test_requests_run_together_give_what_each_gives_alone(tmp_path, save_scaled,
         together = await asyncio.gather(*(servable.predict({"x": x}) for x in inputs))
         return alone, together
 
-    alone, together = with_store([save_scaled(tmp_path / "net.onnx")], scenario)
+    alone, together = with_store([save_scaled(tmp_path / "net.onnx")], scenario, workers=workers)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one["y"], other["y"])
     assert max(batches) > 4
 
 
-def test_a_model_whose_rows_mix_is_not_batched(tmp_path, save_nodes, with_store):
+@pytest.mark.parametrize("workers", [1, 0])
+def test_a_model_whose_rows_mix_is_not_batched(tmp_path, save_nodes, with_store, workers):
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
         helper.make_node("Sub", ["x", "m"], ["y"]),
@@ -75,7 +77,7 @@ def test_a_model_whose_rows_mix_is_not_batched(tmp_path, save_nodes, with_store)
         answers = await asyncio.gather(*(servable.predict({"x": X * i}) for i in range(20)))
         return servable.card.endpoints["serving_default"], answers
 
-    endpoint, answers = with_store([save_nodes(tmp_path / "net.onnx", nodes)], scenario)
+    endpoint, answers = with_store([save_nodes(tmp_path / "net.onnx", nodes)], scenario, workers=workers)
     assert not endpoint.batchable
     assert "depends on the rows beside it" in endpoint.alone_because
     assert all((answer["y"] == 0).all() for answer in answers)
@@ -89,7 +91,8 @@ def test_a_fixed_batch_is_not_batched(tmp_path, save_scaled, with_store):
     assert "fixed" in endpoint.alone_because
 
 
-def test_one_that_the_model_refuses_does_not_harm_its_neighbours(tmp_path, save_nodes, with_store):
+@pytest.mark.parametrize("workers", [1, 0])
+def test_one_that_the_model_refuses_does_not_harm_its_neighbours(tmp_path, save_nodes, with_store, workers):
     """Gather fails on an index out of range: the whole batch does, and then only the one at fault."""
     nodes = [
         helper.make_node("Cast", ["x"], ["i"], to=7),
@@ -105,7 +108,7 @@ def test_one_that_the_model_refuses_does_not_harm_its_neighbours(tmp_path, save_
         calls = [servable.predict({"x": v}) for v in values]
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    results = with_store([path], scenario)
+    results = with_store([path], scenario, workers=workers)
     assert isinstance(results[5], ServingError)
     assert results[5].code == "INVALID_ARGUMENT"
     for i, result in enumerate(results):
