@@ -29,6 +29,7 @@ SUBSET = (
 
 def send(url, row):
     body = row.body if row.body is None or isinstance(row.body, str) else json.dumps(row.body)
+    body = body and body.encode()  # http.client would write Latin-1
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(row.method or ("GET" if body is None else "POST"), rows.P + row.path, body)
@@ -69,7 +70,9 @@ def test_rule(row, request):
 
 
 @pytest.mark.skipif(bool(URL), reason="another server is asked")
-@pytest.mark.parametrize("file_format", [Format.ONNX, *OTHERS], ids=lambda f: f.value)
+@pytest.mark.parametrize(
+    "file_format", [Format.ONNX, *(pytest.param(f, marks=pytest.mark.slow) for f in OTHERS)], ids=lambda f: f.value
+)
 def test_every_rule_without_workers(file_format, suite_server):
     """All in one test for each format, whose model runs in the server's own process."""
     url = suite_server(file_format, "--workers", "0").url
