@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from xport.archives import BROKEN
+from xport.arrays import load_named
 from xport.errors import InputsError
 from xport.signature import Signature, TensorSpec, numpy_dtype
 from xport.validate.meaning import Bounds, integer_bounds
@@ -322,17 +322,7 @@ def read_npz(path: Path, signature: Signature | None = None) -> dict[str, np.nda
         InputsError: If the file cannot be read or holds pickled objects.
     """
     names = ", ".join(f"{s.name}=…" for s in signature.inputs) if signature else "x=…"
-    fix = f"Write it with numpy.savez('inputs.npz', {names})."
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputsError(f"{path} holds one bare array, expected an .npz with one array an input.", fix)
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except FileNotFoundError as error:
-        raise InputsError(f"{path} does not exist.", "Check the path given with --inputs.") from error
-    except BROKEN as error:
-        raise InputsError(f"{path} cannot be read as .npz: {error}.", fix) from error
+    return load_named(path, f"Write it with numpy.savez('inputs.npz', {names}).")
 
 
 def check_user_inputs(arrays: Mapping[str, Any], signature: Signature) -> dict[str, np.ndarray]:

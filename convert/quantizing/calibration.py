@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from xport.archives import BROKEN
+from xport.arrays import load_array, load_named
 from xport.convert.quantizing.request import Data
 from xport.errors import InputsError
 from xport.signature import Signature, TensorSpec, dtype_name, numpy_dtype
@@ -99,34 +98,16 @@ def _read(path: str | Path, signature: Signature) -> list[Tensors]:
     if not where.exists():
         raise InputsError(f"{where} does not exist.", how(signature))
     if not where.is_dir():
-        return [_read_npz(where, signature)]
+        return [load_named(where, how(signature))]
     if found := sorted(where.glob("*.npz")):
-        return [_read_npz(file, signature) for file in found]
-    arrays = {file.stem: _load(file, signature) for file in sorted(where.glob("*.npy"))}
+        return [load_named(file, how(signature)) for file in found]
+    arrays = {file.stem: load_array(file, how(signature)) for file in sorted(where.glob("*.npy"))}
     if not arrays:
         raise InputsError(f"{where} holds no .npz and no .npy file.", how(signature))
     names = [spec.name for spec in signature.inputs]
     if len(names) == 1 and names[0] not in arrays:  # one input: every file holds samples of it
         return [{names[0]: array} for array in arrays.values()]
     return [arrays]
-
-
-def _read_npz(file: Path, signature: Signature) -> Tensors:
-    loaded = _load(file, signature)
-    if not isinstance(loaded, dict):
-        raise InputsError(f"{file} holds one bare array, expected an .npz with one array an input.", how(signature))
-    return loaded
-
-
-def _load(file: Path, signature: Signature) -> Any:
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except BROKEN as error:
-        raise InputsError(f"{file} cannot be read: {error}.", how(signature)) from error
 
 
 def _check(arrays: Tensors, signature: Signature) -> Tensors:

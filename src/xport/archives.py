@@ -47,6 +47,11 @@ def check_members(path: Path, archive: zipfile.ZipFile) -> None:
             raise UnreadableModelError(f"{path} holds a member that leads out of it: {info.filename!r}.")
 
 
+def is_bomb(total: int, stored: int) -> bool:
+    """Whether bytes once unpacked are far more than those that are stored."""
+    return total > LARGEST_RATIO * stored
+
+
 def refuse_bomb(path: Path, total: int, stored: int) -> None:
     """Refuse a file that would unpack to far more than it is.
 
@@ -58,7 +63,7 @@ def refuse_bomb(path: Path, total: int, stored: int) -> None:
     Raises:
         UnreadableModelError: If it would.
     """
-    if total > ALWAYS_FINE and total > LARGEST_RATIO * stored:
+    if total > ALWAYS_FINE and is_bomb(total, stored):
         raise UnreadableModelError(
             f"{path} takes {stored / 1e6:.1f} MB and would unpack to {total / 1e6:.0f} MB, more than "
             f"{LARGEST_RATIO} times as much: it looks like a zip bomb, and nothing was unpacked.",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xport.archives import BROKEN
+from xport.arrays import load_array
 from xport.errors import InputsError, UsageError
 from xport.signature import Signature, TensorSpec
 from xport.validate.inputs import EDGES, YOURS, Case, batch_symbol, cases, check_user_inputs, load_user_inputs, settings
@@ -170,14 +170,7 @@ def _read(
     single = sorted(path.glob("*.npy"))
     if not single:
         raise InputsError(f"{path} holds neither .npz nor .npy files.", "Save inputs with numpy.savez, one file a set.")
-    try:
-        arrays = {file.stem: np.load(file, allow_pickle=False) for file in single}
-    except BROKEN as error:
-        raise InputsError(f"{path} cannot be read: {error}.", "Save each input with numpy.save.") from error
-    if archives := [f"{name}.npy" for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise InputsError(
-            f"{archives[0]} in {path} is an archive.", "Call it .npz, or save each input with numpy.save."
-        )
+    arrays = {file.stem: load_array(file, "Save each input with numpy.save.") for file in single}
     return [(path.name, check_user_inputs(arrays, signature))]
 
 
