@@ -104,9 +104,9 @@ def main() -> None:
     arguments = parsed()
     name = arguments.set if arguments.set == "transformers" else arguments.size
     results = RESULTS / f"field-{name}.json"
-    rows: list[dict[str, Any]] = (
-        json.loads(results.read_text())["rows"] if arguments.append and results.exists() else []
-    )
+    earlier: dict[str, Any] = json.loads(results.read_text()) if arguments.append and results.exists() else {}
+    rows: list[dict[str, Any]] = earlier.get("rows", [])
+    note = {name: text for name, text in earlier.get("machine", {}).items() if name == "note"}
     done = {(row["model"], row["engine"], row["target"]) for row in rows}
     absent: dict[str, str] = {}
     compile_xport()
@@ -129,7 +129,7 @@ def main() -> None:
                 except AbsentError as error:
                     absent[engine.name] = str(error)
                     print(f"absent: {engine.name}: {error}", flush=True)
-                facts = {**machine(), "load_before": load, "load_after": os.getloadavg()[0]}
+                facts = {**machine(), "load_before": load, "load_after": os.getloadavg()[0], **note}
                 result = {"machine": facts, "set": name, "limit_seconds": LIMIT, "absent": absent, "rows": rows}
                 RESULTS.mkdir(exist_ok=True)  # after each conversion: a run that is stopped leaves what it has
                 results.write_text(json.dumps(result, indent=1) + "\n")
