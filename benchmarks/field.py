@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -46,8 +47,10 @@ def prepare(model: Subject, folder: Path, older: bool = False) -> tuple[Path, Pa
 def measured(engine: Engine, model: Subject, target: str, made: tuple[Path, Path]) -> dict[str, Any]:
     """Convert by one engine, then judge what it wrote."""
     row: dict[str, Any] = {"model": model.name, "engine": engine.name, "target": target}
-    with tempfile.TemporaryDirectory() as folder:
-        cost, artifact = convert(engine, model, made, target, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as own:
+        for file in made[0].parent.glob(f"{made[0].stem}.*"):
+            shutil.copy(file, own)  # a copy, for onnx2tf with sizes fixed writes them into the file that it was given
+        cost, artifact = convert(engine, model, (Path(own) / made[0].name, made[1]), target, Path(folder))
         row |= {"seconds": round(cost.seconds, 2), "cpu_seconds": round(cost.cpu_seconds, 2)}
         row |= {"peak_gb": round(cost.peak_bytes / 1e9, 2), "exit_code": cost.code}
         if artifact is None:
