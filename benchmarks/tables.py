@@ -48,7 +48,7 @@ def counts_table(rows: list[Row]) -> str:
     head = ("target", "converter", "models", *VERDICTS, "interface changed")
     lines = [
         (target, engine, *(str(n) for n in (sum(counter[v] for v in VERDICTS), *(counter[k] for k in head[3:]))))
-        for (target, engine), counter in counts.items()
+        for (target, engine), counter in sorted(counts.items(), key=lambda item: _place(*item[0]))
     ]
     return table(head, lines)
 
@@ -77,7 +77,13 @@ def not_right(rows: list[Row]) -> str:
     for row in rows:
         if row["verdict"] not in ("right", "one batch"):
             found[row["target"], row["engine"], row["verdict"]].append(row["model"])
-    return table(("target", "converter", "what", "models"), [(*key, ", ".join(names)) for key, names in found.items()])
+    ordered = sorted(found, key=lambda key: (_place(*key[:2]), key[2]))
+    return table(("target", "converter", "what", "models"), [(*key, ", ".join(found[key])) for key in ordered])
+
+
+def _place(target: str, engine: str) -> tuple[str, bool, str]:
+    """Where an engine stands in a table: behind xport, by name, whenever it was run."""
+    return target, not engine.startswith("xport"), engine
 
 
 def conversions(rows: list[Row]) -> str:
