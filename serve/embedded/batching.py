@@ -191,6 +191,11 @@ def concatenate(batch: Sequence[Part]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([item.inputs[name] for item in batch]) for name in batch[0].inputs}
 
 
+def writable(tensors: Tensors) -> dict[str, np.ndarray]:
+    """Tensors of one's own: what lies in a request's bytes or in shared memory is copied, for models that write."""
+    return {name: array if array.flags.writeable else array.copy() for name, array in tensors.items()}
+
+
 def split(outputs: Tensors, batch: Sequence[Part]) -> list[dict[str, np.ndarray]] | None:
     """Each request's rows of a batch's outputs; None if the outputs have not a row for each row."""
     if len(batch) == 1:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xport.errors import WorkerError, XportError
+from xport.serve.embedded.batching import writable
 from xport.serve.embedded.card import ModelCard
 from xport.serve.embedded.opened import OpenedModel, open_checked
 
@@ -80,8 +81,7 @@ class ResidentModel:
         if self._model is None:
             raise WorkerError("No model is open.")
         model = self._model
-        # What came as bytes is read-only and shared with the request; runtimes, and models that write, want their own.
-        own = {name: array if array.flags.writeable else array.copy() for name, array in inputs.items()}
+        own = writable(inputs)
 
         def timed() -> tuple[dict[str, np.ndarray], float]:
             started = time.perf_counter()

@@ -18,7 +18,7 @@ from xport import __version__
 from xport.convert.many.digest import source_digest
 from xport.errors import ParityError, ServingError, UnreadableModelError, UsageError, XportError
 from xport.runtimes import require, set_defaults
-from xport.serve.embedded.batching import concatenate, split
+from xport.serve.embedded.batching import concatenate, split, writable
 from xport.serve.embedded.card import ModelCard
 from xport.serve.embedded.opened import OpenedModel, open_checked
 from xport.serve.on_ray.spec import ModelSpec, Portion, mark
@@ -88,7 +88,7 @@ def answer(opened: OpenedModel, portions: Sequence[Portion]) -> list[Outcome]:
 def _answer_group(opened: OpenedModel, group: list[Portion]) -> list[Outcome]:
     """Run a batch; one that the model refuses is run again request by request."""
     try:
-        parts = split(opened.run(group[0].signature, _writable(concatenate(group))), group)
+        parts = split(opened.run(group[0].signature, writable(concatenate(group))), group)
         if parts is not None:
             return list(parts)
         error = ServingError("The outputs have not a row for each row.", code="INTERNAL")
@@ -100,11 +100,6 @@ def _answer_group(opened: OpenedModel, group: list[Portion]) -> list[Outcome]:
     if len(group) == 1:
         return [error]
     return [outcome for portion in group for outcome in _answer_group(opened, [portion])]
-
-
-def _writable(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Large tensors come from Ray's shared memory, which nobody may write to; runtimes want their own."""
-    return {name: array if array.flags.writeable else array.copy() for name, array in tensors.items()}
 
 
 def _rows(portions: Sequence[Portion]) -> int:

@@ -42,25 +42,22 @@ def test_short_runs_stay_on_the_event_loop_and_long_ones_leave_it(tmp_path, save
     slow_from = [4]
     threads = watched(lambda inputs: time.sleep(0.005 if len(inputs["x"]) >= slow_from[0] else 0))
 
+    ran = {}
+
+    async def ask(servable, kind, rows):
+        threads.clear()
+        for _ in range(20):  # a run may take long by accident
+            await servable.predict({"x": np.ones((rows, 2), np.float32)})
+        ran.setdefault(kind, []).extend(threads)
+
     async def scenario(store):
         servable = store.find("net")
         for rows in (1, 1, 2, 2, 4, 4, 2, 1):
-            for _ in range(20):  # a run may take long by accident
-                await servable.predict({"x": np.ones((rows, 2), np.float32)})
-            threads.append(rows)
+            await ask(servable, rows, rows)
         slow_from[0] = 1
-        for _ in range(20):
-            await servable.predict({"x": X})
-        threads.append("slow")
+        await ask(servable, "slow", 1)
 
     with_store([save_scaled(tmp_path / "net.onnx")], scenario, workers=0, max_batch=4)
-    ran = {}
-    for entry in threads:
-        if entry in ("model", "MainThread"):
-            names = ran.setdefault("next", [])
-            names.append(entry)
-        else:
-            ran.setdefault(entry, []).extend(ran.pop("next", []))
     assert ran[1][-20:].count("MainThread") > 10
     assert ran[2][-20:].count("MainThread") > 10
     assert set(ran[4]) == {"model"}
